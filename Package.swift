@@ -1,0 +1,51 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // A type of ours hands out a RawSpan of bytes it only borrows; not an unsafe flag.
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "swift-transport",
+    products: [
+        .library(name: "SwiftTransport", targets: ["SwiftTransport"])
+    ],
+    traits: [
+        .trait(
+            name: "Jemalloc",
+            description: "Take memory from jemalloc, each loop from an arena of its own. Off: malloc (sanitizers need that)."
+        ),
+        .default(enabledTraits: ["Jemalloc"]),
+    ],
+    targets: [
+        .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CJemalloc", pkgConfig: "jemalloc", providers: [.apt(["libjemalloc-dev"])]),
+        .target(
+            name: "CTransport",
+            dependencies: [
+                "CLiburing",
+                .target(name: "CJemalloc", condition: .when(traits: ["Jemalloc"])),
+            ],
+            cSettings: [
+                .define("_GNU_SOURCE"),
+                .define("CT_JEMALLOC", .when(traits: ["Jemalloc"])),
+            ]
+        ),
+        .target(name: "SwiftTransport", dependencies: ["CTransport"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CTransportTests",
+            dependencies: ["CTransport"],
+            swiftSettings: swiftSettings
+        ),
+        .testTarget(
+            name: "SwiftTransportTests",
+            dependencies: ["SwiftTransport", "CTransport"],
+            swiftSettings: swiftSettings
+        ),
+    ]
+)

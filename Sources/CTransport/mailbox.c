@@ -1,0 +1,162 @@
+// How other threads reach a loop: a lock-free stack of messages, reversed when taken, and an eventfd that is written
+// only when the loop sleeps. The mailbox is counted, because a poster may still hold it when the loop is gone: a
+// write to a closed, perhaps reused, descriptor is what netty#16716 was about.
+#include "internal.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { CT_AWAKE = 0, CT_SLEEPING, CT_WOKEN };
+
+typedef struct ct_mail {
+    struct ct_mail *_Nullable next;
+    ct_message message;
+} ct_mail;
+
+struct ct_mailbox {
+    ct_mail *_Nullable incoming;   // atomic; newest first; CLOSED once the loop takes no more
+    uint32_t state;                // atomic
+    uint32_t references;           // atomic
+    int eventfd;
+    char padding[64 - 24];         // what only the loop writes stays off the posters' cache line
+    ct_mail *_Nullable taken;      // the loop's thread: oldest first
+};
+
+static ct_mail CT_CLOSED_MARK;
+#define CT_CLOSED (&CT_CLOSED_MARK)
+
+ct_mailbox *ct_mailbox_create(ct_failure *failure) {
+    ct_mailbox *mailbox = ct_memory_allocate(sizeof *mailbox);
+    int fd = mailbox ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if (fd < 0) {
+        ct_fail(failure, CT_CALL_EVENTFD, mailbox ? errno : ENOMEM);
+        ct_memory_free(mailbox, sizeof *mailbox);
+        return NULL;
+    }
+    *mailbox = (ct_mailbox){.references = 1, .eventfd = fd};
+    return mailbox;
+}
+
+void ct_mailbox_retain(ct_mailbox *mailbox) { __atomic_add_fetch(&mailbox->references, 1, __ATOMIC_RELAXED); }
+
+void ct_mailbox_release(ct_mailbox *mailbox) {
+    if (__atomic_sub_fetch(&mailbox->references, 1, __ATOMIC_ACQ_REL) != 0) return;
+    close(mailbox->eventfd);
+    ct_memory_free(mailbox, sizeof *mailbox);
+}
+
+int ct_mailbox_eventfd(const ct_mailbox *mailbox) { return mailbox->eventfd; }
+
+void ct_mailbox_wake(ct_mailbox *mailbox) {
+    uint32_t sleeping = CT_SLEEPING;
+    if (!__atomic_compare_exchange_n(&mailbox->state, &sleeping, CT_WOKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return;
+    uint64_t one = 1;
+    ssize_t written;
+    do written = write(mailbox->eventfd, &one, sizeof one);
+    while (written < 0 && errno == EINTR);
+    // EAGAIN: the counter is at its end, so the descriptor is readable and the loop wakes all the same.
+}
+
+int ct_mailbox_post(ct_mailbox *mailbox, ct_message message) {
+    ct_mail *mail = ct_memory_allocate(sizeof *mail);
+    if (!mail) return -ENOMEM;
+    mail->message = message;
+    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_RELAXED);
+    do {
+        if (head == CT_CLOSED) {
+            ct_memory_free(mail, sizeof *mail);
+            return -ECANCELED;
+        }
+        mail->next = head;
+    } while (!__atomic_compare_exchange_n(&mailbox->incoming, &head, mail, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    ct_mailbox_wake(mailbox);
+    return 0;
+}
+
+bool ct_mailbox_has_messages(const ct_mailbox *mailbox) {
+    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_ACQUIRE);
+    return mailbox->taken != NULL || (head != NULL && head != CT_CLOSED);
+}
+
+bool ct_mailbox_prepare_sleep(ct_mailbox *mailbox) {
+    __atomic_store_n(&mailbox->state, CT_SLEEPING, __ATOMIC_SEQ_CST);
+    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_SEQ_CST);
+    if (ct_likely(head == NULL || head == CT_CLOSED)) return false;
+    ct_mailbox_end_sleep(mailbox);
+    return true;
+}
+
+void ct_mailbox_end_sleep(ct_mailbox *mailbox) { __atomic_store_n(&mailbox->state, CT_AWAKE, __ATOMIC_RELAXED); }
+
+static ct_mail *_Nullable mailbox_reverse(ct_mail *_Nullable newest) {
+    ct_mail *oldest = NULL;
+    while (newest) {
+        ct_mail *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+// Behind what was taken before: messages of one thread keep their order.
+static void mailbox_append_taken(ct_mailbox *mailbox, ct_mail *_Nullable newest) {
+    ct_mail **end = &mailbox->taken;
+    while (*end) end = &(*end)->next;
+    *end = mailbox_reverse(newest);
+}
+
+void ct_mailbox_close(ct_loop *loop) {
+    ct_mail *newest = __atomic_exchange_n(&loop->mailbox->incoming, CT_CLOSED, __ATOMIC_SEQ_CST);
+    if (newest != CT_CLOSED) mailbox_append_taken(loop->mailbox, newest);
+}
+
+static int local_grow(ct_loop *loop) {
+    uint32_t capacity = loop->local_capacity ? loop->local_capacity * 2 : 64;
+    ct_message *ring = ct_memory_allocate(capacity * sizeof *ring);
+    if (!ring) return -ENOMEM;
+    for (uint32_t i = 0; i < loop->local_count; i++)
+        ring[i] = loop->local[(loop->local_head + i) & (loop->local_capacity - 1)];
+    ct_memory_free(loop->local, loop->local_capacity * sizeof *ring);
+    loop->local = ring;
+    loop->local_head = 0;
+    loop->local_capacity = capacity;
+    return 0;
+}
+
+int ct_mailbox_post_local(ct_loop *loop, ct_message message) {
+    if (ct_unlikely(loop->local_count == loop->local_capacity) && local_grow(loop) < 0) return -ENOMEM;
+    loop->local[(loop->local_head + loop->local_count++) & (loop->local_capacity - 1)] = message;
+    return 0;
+}
+
+static bool mailbox_refill(ct_mailbox *mailbox) {
+    if (mailbox->taken) return true;
+    ct_mail *newest = __atomic_load_n(&mailbox->incoming, __ATOMIC_RELAXED);
+    if (newest == NULL || newest == CT_CLOSED) return false;
+    mailbox->taken = mailbox_reverse(__atomic_exchange_n(&mailbox->incoming, NULL, __ATOMIC_ACQUIRE));
+    return true;
+}
+
+// Turn about from both queues, so that a loop that keeps posting to itself does not shut others out.
+uint32_t ct_mailbox_take(ct_loop *loop, ct_message *messages, uint32_t capacity) {
+    ct_mailbox *mailbox = loop->mailbox;
+    uint32_t count = 0;
+    while (count < capacity) {
+        uint32_t before = count;
+        if (loop->local_count > 0) {
+            messages[count++] = loop->local[loop->local_head];
+            loop->local_head = (loop->local_head + 1) & (loop->local_capacity - 1);
+            loop->local_count--;
+        }
+        if (count < capacity && mailbox_refill(mailbox)) {
+            ct_mail *mail = mailbox->taken;
+            mailbox->taken = mail->next;
+            messages[count++] = mail->message;
+            ct_memory_free(mail, sizeof *mail);
+        }
+        if (count == before) break;
+    }
+    return count;
+}

@@ -1,0 +1,89 @@
+// Set-up and the own enter. liburing makes the ring and prepares requests; the system call is ours, because
+// liburing 2.3 has no way to say NO_IOWAIT, and its peek never runs deferred work.
+#include "ring.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CT_COMPLETIONS_PER_SUBMISSION 16u
+
+int ct_ring_setup(ct_ring *ring, uint32_t entries, ct_failure *failure) {
+    *ring = (ct_ring){0};
+    struct io_uring_params parameters = {
+        .flags = CT_RING_FLAGS,
+        .cq_entries = entries * CT_COMPLETIONS_PER_SUBMISSION,
+    };
+    int result = io_uring_queue_init_params(entries, &ring->io, &parameters);
+    if (result < 0) {
+        ct_fail(failure, CT_CALL_IO_URING_SETUP, result);
+        return result;
+    }
+    // A fork would share the ring with a child that must not touch it.
+    io_uring_ring_dontfork(&ring->io);
+    ring->enter_flags = IORING_ENTER_EXT_ARG;
+    if (parameters.features & CT_IORING_FEAT_NO_IOWAIT) ring->enter_flags |= CT_IORING_ENTER_NO_IOWAIT;
+    return 0;
+}
+
+int ct_ring_enable(ct_ring *ring, ct_failure *failure) {
+    // io_uring_enable_rings(), which liburing 2.3 forgot to export from its shared library.
+    int result = io_uring_register((unsigned)ring->io.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (result < 0) {
+        ct_fail(failure, CT_CALL_IO_URING_REGISTER, result);
+        return result;
+    }
+    // A registered ring descriptor saves a reference per enter. All kernels with DEFER_TASKRUN (6.1) have it right.
+    if (io_uring_register_ring_fd(&ring->io) == 1) ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    return 0;
+}
+
+void ct_ring_close(ct_ring *ring) { io_uring_queue_exit(&ring->io); }
+
+static int ring_enter(ct_ring *ring, uint32_t wait, uint32_t flags, uint64_t timeout) {
+    struct io_uring_sq *sq = &ring->io.sq;
+    uint32_t pending = ct_ring_pending(ring);
+    __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
+    struct __kernel_timespec time = {
+        .tv_sec = (long long)(timeout / 1000000000ull), .tv_nsec = (long long)(timeout % 1000000000ull),
+    };
+    struct io_uring_getevents_arg argument = {
+        .sigmask_sz = _NSIG / 8,
+        .ts = timeout == CT_FOREVER ? 0 : (uint64_t)(uintptr_t)&time,
+    };
+    int result = io_uring_enter2((unsigned)ring->io.enter_ring_fd, pending, wait, ring->enter_flags | flags,
+                                 (sigset_t *)&argument, sizeof argument);
+    return result >= 0 || result == -ETIME ? 0 : result;
+}
+
+int ct_ring_enter(ct_ring *ring, uint32_t wait, uint64_t timeout) {
+    return ring_enter(ring, wait, IORING_ENTER_GETEVENTS, timeout);
+}
+
+int ct_ring_submit(ct_ring *ring) { return ring_enter(ring, 0, 0, CT_FOREVER); }
+
+int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, uint32_t entries, bool incremental) {
+    size_t size = entries * sizeof(struct io_uring_buf);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    if (memory == MAP_FAILED) return -errno;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)memory, .ring_entries = entries, .bgid = group,
+    };
+    // The field is called pad in liburing 2.3 and flags since kernel 6.4; the ABI is the same.
+    uint16_t flags = incremental ? CT_IOU_PBUF_RING_INC : 0;
+    memcpy((char *)&registration + offsetof(struct io_uring_buf_reg, bgid) + sizeof registration.bgid, &flags, 2);
+    int result = io_uring_register_buf_ring(&ring->io, &registration, 0);
+    if (result < 0) {
+        munmap(memory, size);
+        return result;
+    }
+    *buffers = (ct_buffer_ring){.ring = memory, .entries = entries, .group = group};
+    return 0;
+}
+
+void ct_buffer_ring_close(ct_ring *ring, ct_buffer_ring *buffers) {
+    if (!buffers->ring) return;
+    io_uring_unregister_buf_ring(&ring->io, buffers->group);
+    munmap(buffers->ring, buffers->entries * sizeof(struct io_uring_buf));
+    buffers->ring = NULL;
+}

@@ -1,0 +1,69 @@
+// One io_uring: set-up with our flags, our own enter, and a provided-buffer ring. Shared by the engine and the probe.
+#ifndef CT_RING_H
+#define CT_RING_H
+
+#include "internal.h"
+
+#if !__has_include(<liburing.h>)
+#error "SwiftTransport needs liburing: apt-get install liburing-dev"
+#endif
+#include <liburing.h>
+
+// What liburing 2.3 (Debian 12) does not name yet. The values are the kernel's ABI.
+#define CT_IOU_PBUF_RING_INC 2u                 // 6.12: a buffer is consumed piece by piece
+#define CT_IORING_CQE_F_BUF_MORE (1u << 4)      // 6.12: the kernel keeps the buffer
+#define CT_IORING_FEAT_NO_IOWAIT (1u << 17)     // 6.15
+#define CT_IORING_ENTER_NO_IOWAIT (1u << 7)     // 6.15: an idle loop is not "waiting for I/O" in the statistics
+#define CT_IORING_RECVSEND_POLL_FIRST (1u << 0)
+#define CT_IORING_SEND_ZC_REPORT_USAGE (1u << 3)        // 6.2
+#define CT_IORING_NOTIF_USAGE_ZC_COPIED (1u << 31)      // 6.2
+
+// Never IORING_SETUP_NO_SQARRAY: liburing 2.3 then overwrites the ring's header, and the process cannot be killed.
+#define CT_RING_FLAGS                                                                                             \
+    (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL | \
+     IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED)
+
+#pragma clang assume_nonnull begin
+
+typedef struct ct_ring {
+    struct io_uring io;
+    uint32_t enter_flags;
+} ct_ring;
+
+// The completion queue is 16 times the submission queue: see ct_ring_completions_bound().
+int ct_ring_setup(ct_ring *ring, uint32_t entries, ct_failure *failure);
+// On the thread that will submit.
+int ct_ring_enable(ct_ring *ring, ct_failure *failure);
+void ct_ring_close(ct_ring *ring);
+
+// Hands over what was queued and, with `wait` > 0, waits for that many completions but not beyond `timeout`
+// nanoseconds (CT_FOREVER: no limit). Runs the kernel's deferred work. 0 or -errno; a timeout is no error.
+int ct_ring_enter(ct_ring *ring, uint32_t wait, uint64_t timeout);
+// Hands over what was queued and nothing else.
+int ct_ring_submit(ct_ring *ring);
+
+static inline uint32_t ct_ring_pending(const ct_ring *ring) {
+    return ring->io.sq.sqe_tail - __atomic_load_n(ring->io.sq.khead, __ATOMIC_ACQUIRE);
+}
+
+typedef struct ct_buffer_ring {
+    struct io_uring_buf_ring *_Nullable ring;
+    uint32_t entries;               // a power of two
+    uint16_t group, tail;
+} ct_buffer_ring;
+
+int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, uint32_t entries, bool incremental);
+void ct_buffer_ring_close(ct_ring *ring, ct_buffer_ring *buffers);
+static inline void ct_buffer_ring_add(ct_buffer_ring *buffers, void *base, uint32_t size, uint16_t id) {
+    // Entry 0 shares its last two bytes with the ring's tail: write the fields one by one.
+    struct io_uring_buf *entry = &buffers->ring->bufs[buffers->tail++ & (buffers->entries - 1)];
+    entry->addr = (uint64_t)(uintptr_t)base;
+    entry->len = size;
+    entry->bid = id;
+}
+static inline void ct_buffer_ring_publish(ct_buffer_ring *buffers) {
+    __atomic_store_n(&buffers->ring->tail, buffers->tail, __ATOMIC_RELEASE);
+}
+
+#pragma clang assume_nonnull end
+#endif

@@ -1,0 +1,155 @@
+// Sockets, their options and addresses.
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int ct_socket_open(int family, ct_failure *failure) {
+    // Blocking: O_NONBLOCK makes some io_uring sends return a spurious EAGAIN, and the engines pass MSG_DONTWAIT where
+    // they need it (io_uring.md 1.5).
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        ct_fail(failure, CT_CALL_SOCKET, errno);
+        return -failure->error;
+    }
+    return fd;
+}
+
+int ct_socket_bind(int fd, const ct_address *address, ct_failure *failure) {
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0) return 0;
+    ct_fail(failure, CT_CALL_BIND, errno);
+    return -failure->error;
+}
+
+int ct_socket_listen(int fd, int backlog, ct_failure *failure) {
+    if (listen(fd, backlog) == 0) return 0;
+    ct_fail(failure, CT_CALL_LISTEN, errno);
+    return -failure->error;
+}
+
+int ct_socket_set_int(int fd, int level, int name, int value) {
+    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+int ct_socket_get_int(int fd, int level, int name, int *value) {
+    socklen_t length = sizeof *value;
+    *value = 0;
+    return getsockopt(fd, level, name, value, &length) == 0 ? 0 : -errno;
+}
+
+int ct_socket_set_linger(int fd, bool on, int seconds) {
+    struct linger linger = {.l_onoff = on, .l_linger = seconds};
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 ? 0 : -errno;
+}
+
+int ct_socket_shutdown_output(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+
+int ct_socket_local_address(int fd, ct_address *address) {
+    *address = (ct_address){.length = sizeof address->storage};
+    return getsockname(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
+}
+
+int ct_socket_peer_address(int fd, ct_address *address) {
+    *address = (ct_address){.length = sizeof address->storage};
+    return getpeername(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
+}
+
+int ct_address_parse(const char *host, uint16_t port, ct_address *address) {
+    *address = (ct_address){0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&address->storage;
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        address->length = sizeof *v4;
+        return 0;
+    }
+    char text[INET6_ADDRSTRLEN];
+    const char *percent = strchr(host, '%');
+    size_t length = percent ? (size_t)(percent - host) : strlen(host);
+    if (length >= sizeof text) return -EINVAL;
+    memcpy(text, host, length);
+    text[length] = 0;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address->storage;
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1) return -EINVAL;
+    if (percent) {
+        v6->sin6_scope_id = if_nametoindex(percent + 1);
+        if (v6->sin6_scope_id == 0) return -ENODEV;
+    }
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    address->length = sizeof *v6;
+    return 0;
+}
+
+int ct_address_unix(const char *path, uint32_t length, ct_address *address) {
+    *address = (ct_address){0};
+    struct sockaddr_un *local = (struct sockaddr_un *)&address->storage;
+    if (length == 0) return -EINVAL;
+    if (length >= sizeof local->sun_path) return -ENAMETOOLONG;
+    local->sun_family = AF_UNIX;
+    memcpy(local->sun_path, path, length);
+    // A name in the abstract namespace begins with a zero byte and is exactly as long as it is.
+    bool abstract = path[0] == 0;
+    address->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (abstract ? 0 : 1));
+    return 0;
+}
+
+int ct_address_resolve(const char *host, uint16_t port, ct_address *addresses, int capacity, int *system_error) {
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    char service[8];
+    snprintf(service, sizeof service, "%u", port);
+    int result = getaddrinfo(host, service, &hints, &list);
+    *system_error = result == EAI_SYSTEM ? errno : 0;
+    if (result != 0) return result < 0 ? result : -result;
+    int count = 0;
+    for (struct addrinfo *entry = list; entry && count < capacity; entry = entry->ai_next) {
+        if (entry->ai_addrlen > sizeof addresses[count].storage) continue;
+        addresses[count] = (ct_address){.length = entry->ai_addrlen};
+        memcpy(&addresses[count].storage, entry->ai_addr, entry->ai_addrlen);
+        count++;
+    }
+    freeaddrinfo(list);
+    return count;
+}
+
+uint16_t ct_address_port(const ct_address *address) {
+    switch (address->storage.ss_family) {
+    case AF_INET: return ntohs(((const struct sockaddr_in *)&address->storage)->sin_port);
+    case AF_INET6: return ntohs(((const struct sockaddr_in6 *)&address->storage)->sin6_port);
+    default: return 0;
+    }
+}
+
+int ct_address_describe(const ct_address *address, char *text, uint32_t capacity) {
+    char host[INET6_ADDRSTRLEN] = "";
+    int length = 0;
+    switch (address->storage.ss_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)&address->storage)->sin_addr, host, sizeof host);
+        length = snprintf(text, capacity, "%s:%u", host, ct_address_port(address));
+        break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)&address->storage)->sin6_addr, host, sizeof host);
+        length = snprintf(text, capacity, "[%s]:%u", host, ct_address_port(address));
+        break;
+    case AF_UNIX: {
+        const struct sockaddr_un *local = (const struct sockaddr_un *)&address->storage;
+        uint32_t prefix = offsetof(struct sockaddr_un, sun_path);
+        int size = address->length > prefix ? (int)(address->length - prefix) : 0;
+        bool abstract = size > 0 && local->sun_path[0] == 0;
+        length = snprintf(text, capacity, "unix:%s%.*s", abstract ? "@" : "", abstract ? size - 1 : size,
+                          local->sun_path + abstract);
+        break;
+    }
+    default: length = snprintf(text, capacity, "unknown address family %d", address->storage.ss_family);
+    }
+    return length < (int)capacity ? length : (int)capacity - 1;
+}

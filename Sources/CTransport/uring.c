@@ -1,0 +1,447 @@
+// The io_uring engine: what a slot wants becomes a request, what completes becomes an event.
+//
+// Receive: one multishot request per connection that takes its memory from the loop's buffer ring, POLL_FIRST so that
+// an idle connection holds none and survives a shortage. Send: one in flight per connection, run inline by the enter
+// that also waits. Accept: multishot. Close: see slot.c.
+#include "ring.h"
+
+#include <poll.h>
+
+#define CT_BUFFER_GROUP 0
+#define CT_BUFFER_ENTRIES 1024u
+#define CT_CLASSIC_CHUNK_SIZE 16384u
+// Since 6.13 one enter runs at most max(20, wait_nr) deferred items: after a full batch, ask for more without waiting.
+#define CT_DEFERRED_ITEMS_CAP 20u
+#define CT_DRAIN_WAIT 128u
+// ... unless the batch was heavy: answering what is still in the cache is worth more than a wider batch (measured with
+// 16 KiB messages: 6 % of CPU).
+#define CT_DRAIN_BYTES_MAX (128u * 1024)
+#define CT_RECEIVES_PER_WAKEUP 33u              // MULTISHOT_MAX_RETRY + 1
+#define CT_BACKLOG_MAX 4096u
+#define CT_VECTORS 16384u
+#define CT_ADDRESSES 64u
+#define CT_LENT_DECAY_TURNS 4096u
+
+typedef struct ct_uring {
+    ct_ring ring;
+    ct_buffer_ring buffers;
+    bool incremental;
+    bool drain;                     // the last batch hit the cap
+    uint32_t lent, lent_base, lent_target;
+    uint32_t free_ids;              // how many of free_id[] are valid
+    uint64_t decay_turn;
+    ct_chunk *_Nullable chunk_of[CT_BUFFER_ENTRIES];
+    uint16_t free_id[CT_BUFFER_ENTRIES];
+    // Scratch the kernel reads while it takes the requests; free again once it has taken all of them.
+    struct iovec vectors[CT_VECTORS];
+    struct msghdr *_Nullable messages;
+    struct sockaddr_storage addresses[CT_ADDRESSES];
+    uint32_t vectors_used, messages_used, addresses_used, messages_capacity;
+} ct_uring;
+
+static inline ct_uring *uring_of(ct_loop *loop) { return loop->engine_state; }
+
+// ----------------------------------------------------------------------------------------------------- open, start
+
+static int uring_open(ct_loop *loop, const ct_loop_options *options, ct_failure *failure) {
+    ct_uring *u = ct_memory_allocate(sizeof *u);
+    uint32_t entries = options->submission_entries;
+    struct msghdr *messages = u ? ct_memory_allocate(entries * sizeof *messages) : NULL;
+    if (!messages) {
+        ct_memory_free(u, sizeof *u);
+        ct_fail(failure, CT_CALL_IO_URING_SETUP, ENOMEM);
+        return -ENOMEM;
+    }
+    u->messages = messages;
+    u->messages_capacity = entries;
+    u->buffers = (ct_buffer_ring){0};
+    u->incremental = ct_probe()->incremental_buffers && !options->classic_buffers;
+    u->drain = false;
+    u->lent = 0;
+    u->lent_base = u->lent_target = options->chunks_lent < CT_BUFFER_ENTRIES ? options->chunks_lent : CT_BUFFER_ENTRIES;
+    u->decay_turn = 0;
+    u->vectors_used = u->messages_used = u->addresses_used = 0;
+    u->free_ids = CT_BUFFER_ENTRIES;
+    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
+        u->free_id[i] = (uint16_t)(CT_BUFFER_ENTRIES - 1 - i);
+        u->chunk_of[i] = NULL;
+    }
+    int result = ct_ring_setup(&u->ring, entries, failure);
+    if (result < 0) {
+        ct_memory_free(messages, entries * sizeof *messages);
+        ct_memory_free(u, sizeof *u);
+        return result;
+    }
+    loop->engine_state = u;
+    // Why the completion queue cannot overflow: with DEFER_TASKRUN completions appear only inside our own enter, and
+    // we enter only when the queue is empty (io_uring.md 1.3).
+    ct_assert(u->ring.io.cq.ring_entries >= entries + CT_DRAIN_WAIT * CT_RECEIVES_PER_WAKEUP + CT_BACKLOG_MAX ||
+              entries < 1024);
+    return 0;
+}
+
+static struct io_uring_sqe *_Nullable uring_request(ct_loop *loop);
+
+static void uring_arm_wake(ct_loop *loop) {
+    struct io_uring_sqe *sqe = uring_request(loop);
+    ct_assert(sqe);
+    io_uring_prep_poll_multishot(sqe, ct_mailbox_eventfd(loop->mailbox), POLLIN);
+    io_uring_sqe_set_data64(sqe, (uint64_t)CT_OP_WAKE << 56);
+}
+
+static int uring_start(ct_loop *loop, ct_failure *failure) {
+    ct_uring *u = uring_of(loop);
+    int result = ct_ring_enable(&u->ring, failure);
+    if (result < 0) return result;
+    result = ct_buffer_ring_open(&u->ring, &u->buffers, CT_BUFFER_GROUP, CT_BUFFER_ENTRIES, u->incremental);
+    if (result < 0) {
+        ct_fail(failure, CT_CALL_IO_URING_REGISTER, result);
+        return result;
+    }
+    uring_arm_wake(loop);
+    return 0;
+}
+
+static void uring_destroy(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    if (!u) return;
+    ct_buffer_ring_close(&u->ring, &u->buffers);
+    ct_ring_close(&u->ring);
+    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++)
+        if (u->chunk_of[i]) ct_chunk_release(u->chunk_of[i]);
+    ct_memory_free(u->messages, u->messages_capacity * sizeof *u->messages);
+    ct_memory_free(u, sizeof *u);
+    loop->engine_state = NULL;
+}
+
+// ------------------------------------------------------------------------------------------------------ submission
+
+static void uring_scratch_reset(ct_uring *u) {
+    if (ct_ring_pending(&u->ring) == 0) u->vectors_used = u->messages_used = u->addresses_used = 0;
+}
+
+static void uring_submit(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    loop->statistics.enters_queue_full++;
+    ct_ring_submit(&u->ring);
+    uring_scratch_reset(u);
+}
+
+// NULL only when the kernel refuses to take requests at all (out of memory).
+static struct io_uring_sqe *_Nullable uring_request(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring.io);
+    if (ct_unlikely(!sqe)) {
+        uring_submit(loop);
+        sqe = io_uring_get_sqe(&u->ring.io);
+    }
+    return sqe;
+}
+
+static int uring_accept(ct_loop *loop, ct_slot *slot) {
+    struct io_uring_sqe *sqe = uring_request(loop);
+    if (!sqe) return -ENOBUFS;
+    io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
+    io_uring_sqe_set_data64(sqe, ct_token(CT_OP_ACCEPT, slot));
+    slot->accepts_in_flight++;
+    return 0;
+}
+
+static int uring_receive(ct_loop *loop, ct_slot *slot) {
+    if (slot->receive_armed || slot->starved) return 0;
+    struct io_uring_sqe *sqe = uring_request(loop);
+    if (!sqe) return -ENOBUFS;
+    io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
+    sqe->ioprio |= CT_IORING_RECVSEND_POLL_FIRST;
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = CT_BUFFER_GROUP;
+    io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
+    slot->receive_armed = true;
+    slot->receive_cancelling = false;
+    return 0;
+}
+
+// The cancel's own completion says nothing that the cancelled request's does not.
+static void uring_cancel(ct_loop *loop, uint64_t token) {
+    struct io_uring_sqe *sqe = uring_request(loop);
+    if (!sqe) return;
+    io_uring_prep_cancel64(sqe, token, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(sqe, (uint64_t)CT_OP_CANCEL << 56);
+}
+
+static void uring_receive_stop(ct_loop *loop, ct_slot *slot) {
+    if (!slot->receive_armed || slot->receive_cancelling) return;
+    slot->receive_cancelling = true;
+    uring_cancel(loop, ct_token(CT_OP_RECEIVE, slot));
+}
+
+static int uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy) {
+    ct_uring *u = uring_of(loop);
+    ct_assert(count > 0 && count <= 1024);
+    if (count > 1 && ct_unlikely(u->vectors_used + count > CT_VECTORS || u->messages_used == u->messages_capacity))
+        uring_submit(loop);
+    struct io_uring_sqe *sqe = uring_request(loop);
+    if (!sqe || (count > 1 && u->vectors_used + count > CT_VECTORS)) return -ENOBUFS;
+    if (count == 1) {
+        if (zero_copy) io_uring_prep_send_zc(sqe, slot->fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL, 0);
+        else io_uring_prep_send(sqe, slot->fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL);
+    } else {
+        struct iovec *copy = &u->vectors[u->vectors_used];
+        __builtin_memcpy(copy, vectors, count * sizeof *copy);
+        u->vectors_used += count;
+        struct msghdr *message = &u->messages[u->messages_used++];
+        *message = (struct msghdr){.msg_iov = copy, .msg_iovlen = count};
+        if (zero_copy) io_uring_prep_sendmsg_zc(sqe, slot->fd, message, MSG_NOSIGNAL);
+        else io_uring_prep_sendmsg(sqe, slot->fd, message, MSG_NOSIGNAL);
+    }
+    if (zero_copy) sqe->ioprio |= CT_IORING_SEND_ZC_REPORT_USAGE;
+    io_uring_sqe_set_data64(sqe, ct_token(zero_copy ? CT_OP_SEND_ZERO_COPY : CT_OP_SEND, slot));
+    slot->sends_in_flight++;
+    return 0;
+}
+
+static int uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
+    ct_uring *u = uring_of(loop);
+    if (u->addresses_used == CT_ADDRESSES) uring_submit(loop);
+    struct io_uring_sqe *sqe = uring_request(loop);
+    if (!sqe || u->addresses_used == CT_ADDRESSES || length > sizeof *u->addresses) return -ENOBUFS;
+    struct sockaddr_storage *copy = &u->addresses[u->addresses_used++];
+    __builtin_memcpy(copy, address, length);
+    io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)copy, length);
+    io_uring_sqe_set_data64(sqe, ct_token(CT_OP_CONNECT, slot));
+    slot->connects_in_flight++;
+    return 0;
+}
+
+static void uring_interrupt(ct_loop *loop, ct_slot *slot) {
+    if (slot->accepts_in_flight) uring_cancel(loop, ct_token(CT_OP_ACCEPT, slot));
+    if (slot->connects_in_flight) uring_cancel(loop, ct_token(CT_OP_CONNECT, slot));
+    if (slot->listener) return;
+    // shutdown(2) is flat in cost and sends the FIN; a cancel walks a list. It fails when the peer has reset already.
+    // A reset must not be preceded by a FIN.
+    if (!slot->reset && shutdown(slot->fd, SHUT_RDWR) == 0) return;
+    if (slot->receive_armed) uring_cancel(loop, ct_token(CT_OP_RECEIVE, slot));
+    if (slot->sends_in_flight) {
+        uring_cancel(loop, ct_token(CT_OP_SEND, slot));
+        uring_cancel(loop, ct_token(CT_OP_SEND_ZERO_COPY, slot));
+    }
+}
+
+static void uring_forget(ct_loop *loop, ct_slot *slot) { (void)loop, (void)slot; }
+
+// -------------------------------------------------------------------------------------------------- receive memory
+
+static void uring_lend(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    if (ct_likely(u->lent >= u->lent_target)) return;
+    bool added = false;
+    while (u->lent < u->lent_target && u->free_ids > 0) {
+        ct_chunk *chunk = ct_chunk_take(loop->pool);
+        if (!chunk) break;
+        uint16_t id = u->free_id[--u->free_ids];
+        ct_assert(u->chunk_of[id] == NULL);
+        chunk->buffer_id = id;
+        u->chunk_of[id] = chunk;
+        u->lent++;
+        ct_buffer_ring_add(&u->buffers, chunk->base, chunk->size, id);
+        added = true;
+    }
+    if (added) ct_buffer_ring_publish(&u->buffers);
+    loop->statistics.chunks_lent = u->lent;
+}
+
+static bool uring_has_memory(ct_loop *loop) {
+    uring_lend(loop);
+    return uring_of(loop)->lent > 0;
+}
+
+// What grew under load goes back when the load is gone.
+static void uring_decay(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    if (ct_likely(u->lent_target == u->lent_base) || loop->statistics.turns < u->decay_turn) return;
+    u->lent_target = u->lent_target / 2 > u->lent_base ? u->lent_target / 2 : u->lent_base;
+    u->decay_turn = loop->statistics.turns + CT_LENT_DECAY_TURNS;
+}
+
+static void uring_exhausted(ct_loop *loop, ct_slot *slot) {
+    ct_uring *u = uring_of(loop);
+    loop->statistics.receive_exhausted++;
+    u->lent_target = u->lent_target * 2 < CT_BUFFER_ENTRIES ? u->lent_target * 2 : CT_BUFFER_ENTRIES;
+    u->decay_turn = loop->statistics.turns + CT_LENT_DECAY_TURNS;
+    if (uring_has_memory(loop)) {
+        loop->statistics.receive_rearms++;
+        if (uring_receive(loop, slot) == 0) return;
+    }
+    ct_loop_starve(loop, slot);
+}
+
+// ----------------------------------------------------------------------------------------------------- completions
+
+static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_event *event) {
+    ct_uring *u = uring_of(loop);
+    uint32_t id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    ct_assert(id < CT_BUFFER_ENTRIES && u->chunk_of[id]);
+    ct_chunk *chunk = u->chunk_of[id];
+    uint32_t length = cqe->res > 0 ? (uint32_t)cqe->res : 0;
+    ct_assert(chunk->offset + length <= chunk->size);
+    event->chunk = chunk;
+    event->data = chunk->base + chunk->offset;
+    chunk->offset += length;
+    if (u->incremental && (cqe->flags & CT_IORING_CQE_F_BUF_MORE)) return;
+    event->flags |= CT_EVENT_CHUNK_DONE;
+    u->chunk_of[id] = NULL;
+    u->free_id[u->free_ids++] = (uint16_t)id;
+    u->lent--;
+}
+
+static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
+    bool more = cqe->flags & IORING_CQE_F_MORE;
+    int32_t result = cqe->res;
+    if (!more) slot->receive_armed = slot->receive_cancelling = false;
+    if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
+    bool again = !more && slot->state == CT_SLOT_OPEN && slot->receive_wanted;
+    bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+    if (ct_likely(result > 0)) {
+        loop->statistics.receives++;
+        loop->statistics.received_bytes += (uint64_t)result;
+    } else if (result == -ENOBUFS) {
+        if (again) uring_exhausted(loop, slot);
+        again = false;
+    } else if (!retry) {
+        slot->receive_wanted = again = false;
+    }
+    if (ct_unlikely(again)) {
+        loop->statistics.receive_rearms++;
+        if (uring_receive(loop, slot) < 0) ct_loop_starve(loop, slot);
+    }
+    if (!more) ct_slot_operation_ended(loop, slot);
+    // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.
+    if (retry && !event->chunk) return false;
+    event->kind = CT_EVENT_RECEIVE;
+    event->result = retry ? -EAGAIN : result;
+    if (more) event->flags |= CT_EVENT_MORE;
+    return true;
+}
+
+static void uring_sent(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
+    ct_assert(slot->sends_in_flight > 0);
+    slot->sends_in_flight--;
+    loop->statistics.sends++;
+    if (cqe->res > 0) loop->statistics.sent_bytes += (uint64_t)cqe->res;
+    event->kind = CT_EVENT_SEND;
+    event->result = cqe->res == -EINTR ? -EAGAIN : cqe->res;
+    if (cqe->flags & IORING_CQE_F_MORE) {
+        event->flags |= CT_EVENT_MORE;
+        slot->notifications_in_flight++;
+    }
+    ct_slot_operation_ended(loop, slot);
+}
+
+// True when the completion is an event for the caller.
+static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_event *event) {
+    enum ct_operation operation = ct_token_operation(cqe->user_data);
+    if (operation >= CT_OP_WAKE) {
+        if (operation == CT_OP_CANCEL) return false;
+        loop->statistics.wakes++;
+        if (!(cqe->flags & IORING_CQE_F_MORE)) uring_arm_wake(loop);
+        return false;
+    }
+    ct_slot *slot = ct_slot_at(&loop->slots, ct_token_index(cqe->user_data));
+    if (ct_unlikely(!slot || slot->generation != ct_token_generation(cqe->user_data))) {
+        // Counters forbid this. If it happens all the same, nobody is told of bytes that were never theirs.
+        loop->statistics.stale_completions++;
+        ct_event nobodys = {0};
+        if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, &nobodys);
+        if (nobodys.flags & CT_EVENT_CHUNK_DONE) ct_chunk_release((ct_chunk *)nobodys.chunk);
+        return false;
+    }
+    *event = (ct_event){.context = slot->context};
+    switch (operation) {
+    case CT_OP_RECEIVE: return uring_received(loop, slot, cqe, event);
+    case CT_OP_SEND: uring_sent(loop, slot, cqe, event); return true;
+    case CT_OP_SEND_ZERO_COPY:
+        if (!(cqe->flags & IORING_CQE_F_NOTIF)) {
+            uring_sent(loop, slot, cqe, event);
+            return true;
+        }
+        ct_assert(slot->notifications_in_flight > 0);
+        slot->notifications_in_flight--;
+        event->kind = CT_EVENT_NOTIFICATION;
+        if ((uint32_t)cqe->res & CT_IORING_NOTIF_USAGE_ZC_COPIED) event->flags |= CT_EVENT_COPIED;
+        ct_slot_operation_ended(loop, slot);
+        return true;
+    case CT_OP_CONNECT:
+        slot->connects_in_flight--;
+        event->kind = CT_EVENT_CONNECT;
+        event->result = cqe->res;
+        ct_slot_operation_ended(loop, slot);
+        return true;
+    case CT_OP_ACCEPT:
+        if (cqe->flags & IORING_CQE_F_MORE) event->flags |= CT_EVENT_MORE;
+        else slot->accepts_in_flight--;
+        loop->statistics.accepts += cqe->res >= 0;
+        event->kind = CT_EVENT_ACCEPT;
+        event->result = cqe->res;
+        ct_slot_operation_ended(loop, slot);
+        return true;
+    default: ct_assert(!"a token of ours"); return false;
+    }
+}
+
+static uint32_t uring_drain_completions(ct_loop *loop, ct_event *events, uint32_t capacity) {
+    struct io_uring_cq *cq = &uring_of(loop)->ring.io.cq;
+    uint32_t head = *cq->khead;
+    uint32_t tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
+    uint32_t mask = cq->ring_mask;
+    uint32_t count = 0;
+    uint32_t seen = 0;
+    uint64_t received_before = loop->statistics.received_bytes;
+    for (; head != tail && count < capacity; head++, seen++)
+        if (uring_translate(loop, &cq->cqes[head & mask], &events[count])) count++;
+    __atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
+    uint64_t received = loop->statistics.received_bytes - received_before;
+    if (seen >= CT_DEFERRED_ITEMS_CAP && received <= CT_DRAIN_BYTES_MAX) uring_of(loop)->drain = true;
+    return count;
+}
+
+static uint32_t uring_poll(ct_loop *loop, ct_event *events, uint32_t capacity, uint64_t timeout) {
+    ct_uring *u = uring_of(loop);
+    struct io_uring_cq *cq = &u->ring.io.cq;
+    uring_lend(loop);
+    uring_decay(loop);
+    // Completions left over from a full batch come first: the queue is empty whenever we enter.
+    if (ct_likely(*cq->khead == __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE))) {
+        uint32_t wait = timeout > 0;
+        if (u->drain) {
+            wait = CT_DRAIN_WAIT;
+            timeout = 0;
+            loop->statistics.drains++;
+        }
+        u->drain = false;
+        loop->statistics.enters++;
+        int result = ct_ring_enter(&u->ring, wait, timeout);
+        // EINTR, EAGAIN, EBUSY: what was not taken goes with the next enter. Anything else means the ring is unusable.
+        ct_assert(result == 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+        uring_scratch_reset(u);
+        loop->statistics.completion_overflows = *cq->koverflow;
+    }
+    return uring_drain_completions(loop, events, capacity);
+}
+
+const ct_engine ct_engine_uring = {
+    .kind = CT_ENGINE_URING,
+    .name = "io_uring",
+    .open = uring_open,
+    .start = uring_start,
+    .destroy = uring_destroy,
+    .accept = uring_accept,
+    .receive = uring_receive,
+    .receive_stop = uring_receive_stop,
+    .send = uring_send,
+    .connect = uring_connect,
+    .interrupt = uring_interrupt,
+    .forget = uring_forget,
+    .has_memory = uring_has_memory,
+    .poll = uring_poll,
+};

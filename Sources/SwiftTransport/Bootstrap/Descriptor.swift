@@ -1,0 +1,8 @@
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// Closes a descriptor that never became part of a loop.
+func closeDescriptor(_ descriptor: Int32) {
+    _ = Glibc.close(descriptor)
+}

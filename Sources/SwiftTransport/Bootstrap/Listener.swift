@@ -1,0 +1,136 @@
+internal import CTransport
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// One listening socket on one loop: accepts, and survives running out of descriptors. The loop's thread only.
+final class Listener: Endpoint, @unchecked Sendable {
+    /// How long accepting pauses when there are no descriptors, unless one is freed before.
+    static let pauseWithoutDescriptors: Duration = .milliseconds(100)
+
+    private let factory: ChildFactory
+    private let onClosed: @Sendable () -> Void
+    private var isClosing = false
+    private var isPaused = false
+    private var timer: CallbackTimer?
+
+    init(eventLoop: EventLoop, factory: ChildFactory, onClosed: @escaping @Sendable () -> Void) {
+        self.factory = factory
+        self.onClosed = onClosed
+        super.init(eventLoop: eventLoop)
+    }
+
+    /// Takes over `descriptor`, which listens.
+    func start(_ descriptor: Int32) throws(TransportError) {
+        try open(descriptor, listener: true)
+        accept()
+    }
+
+    func close() {
+        guard !isClosing, let slot else { return }
+        isClosing = true
+        timer?.disarm(on: eventLoop)
+        eventLoop.pausedListeners.removeAll { $0 === self }
+        ct_slot_close(eventLoop.core, slot)
+    }
+
+    override func closeForShutdown(within duration: Duration) { close() }
+
+    override func handle(_ event: ct_event) {
+        switch event.kind {
+        case CT_EVENT_ACCEPT: accepted(event)
+        case CT_EVENT_CLOSED: finishClose()
+        default: break
+        }
+    }
+
+    private func accept() {
+        guard !isClosing, let slot else { return }
+        if ct_accept_start(eventLoop.core, slot) < 0 { pause() }
+    }
+
+    private func accepted(_ event: ct_event) {
+        if event.result >= 0 {
+            if isClosing { closeDescriptor(event.result) } else { factory.adopt(event.result, acceptedOn: eventLoop) }
+        }
+        guard event.flags & UInt16(CT_EVENT_MORE) == 0, !isClosing else { return }
+        switch event.result {
+        case 0...: accept()
+        // The connection was gone before it was accepted, or the wait was interrupted: nothing of ours.
+        case -ECONNABORTED, -EINTR, -EAGAIN, -EPROTO, -ENETDOWN, -EHOSTUNREACH, -ENETUNREACH, -ECANCELED: accept()
+        default:
+            factory.report(TransportError(call: .accept, errno: -event.result))
+            pause()
+        }
+    }
+
+    /// EMFILE, ENFILE or no memory: trying again at once would spin. Goes on when a descriptor of this loop is freed, or
+    /// after a while, because others may free one too.
+    private func pause() {
+        guard !isPaused else { return }
+        isPaused = true
+        eventLoop.pausedListeners.append(self)
+        let timer = CallbackTimer { [unowned self] in self.resumeAccepting() }
+        self.timer = timer
+        timer.arm(on: eventLoop, at: eventLoop.now.advanced(by: Self.pauseWithoutDescriptors))
+    }
+
+    func resumeAccepting() {
+        guard isPaused else { return }
+        isPaused = false
+        timer?.disarm(on: eventLoop)
+        timer = nil
+        eventLoop.pausedListeners.removeAll { $0 === self }
+        accept()
+    }
+
+    private func finishClose() {
+        guard let slot else { return }
+        self.slot = nil
+        eventLoop.channels.remove(at: Int(slot.pointee.index))
+        onClosed()
+        eventLoop.descriptorFreed()
+        Unmanaged.passUnretained(self).release()
+    }
+}
+
+/// Makes channels of accepted descriptors.
+final class ChildFactory: Sendable {
+    private let configuration: ChannelConfiguration
+    private let makeHandlers: @Sendable () -> [any ChannelHandler]
+    private let errorHandler: (@Sendable (TransportError) -> Void)?
+    /// Where the children of the one listener of a Unix domain socket go; `nil`: they stay where they were accepted.
+    private let distribution: EventLoopGroup?
+
+    init(
+        configuration: ChannelConfiguration, makeHandlers: @escaping @Sendable () -> [any ChannelHandler],
+        errorHandler: (@Sendable (TransportError) -> Void)?, distribution: EventLoopGroup?
+    ) {
+        self.configuration = configuration
+        self.makeHandlers = makeHandlers
+        self.errorHandler = errorHandler
+        self.distribution = distribution
+    }
+
+    func adopt(_ descriptor: Int32, acceptedOn loop: EventLoop) {
+        guard let target = distribution?.next(), target !== loop else {
+            open(descriptor, on: loop)
+            return
+        }
+        if !target.post(ClosureWork { self.open(descriptor, on: $0) }) { closeDescriptor(descriptor) }
+    }
+
+    func report(_ error: TransportError) { errorHandler?(error) }
+
+    private func open(_ descriptor: Int32, on loop: EventLoop) {
+        let channel = Channel(eventLoop: loop, configuration: configuration)
+        do throws(TransportError) {
+            try channel.open(descriptor, listener: false)
+        } catch {
+            report(error)
+            return
+        }
+        for handler in makeHandlers() { channel.pipeline.addLast(handler) }
+        channel.becomeActive()
+    }
+}

@@ -1,0 +1,164 @@
+internal import CTransport
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// Starts a server.
+///
+///     let server = try await ServerBootstrap(group: group)
+///         .childOptions(.waterMark(low: .kibibytes(32), high: .kibibytes(64)))
+///         .childHandlers { [Echo()] }
+///         .bind(host: "127.0.0.1", port: 7000)
+///
+/// A value: every method returns a changed copy.
+public struct ServerBootstrap: Sendable {
+    private let group: EventLoopGroup
+    private var options: [ChannelOption] = []
+    private var backlog: Int32 = 4096
+    private var makeHandlers: @Sendable () -> [any ChannelHandler] = { [] }
+    private var errorHandler: (@Sendable (TransportError) -> Void)?
+
+    /// A server on the loops of `group`: each loop accepts for itself.
+    public init(group: EventLoopGroup) { self.group = group }
+
+    /// Options of the accepted channels, added to those given before.
+    public func childOptions(_ options: ChannelOption...) -> ServerBootstrap { changed { $0.options += options } }
+
+    /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection.
+    public func childHandlers(_ make: @escaping @Sendable () -> [any ChannelHandler]) -> ServerBootstrap {
+        changed { $0.makeHandlers = make }
+    }
+
+    /// How many connections the kernel keeps waiting to be accepted; it caps the number at `net.core.somaxconn`.
+    /// Default 4,096, the kernel's own cap since 5.4.
+    public func backlog(_ count: Int) -> ServerBootstrap { changed { $0.backlog = Int32(clamping: max(1, count)) } }
+
+    /// Called on a loop when a connection could not be accepted, such as for want of descriptors. Accepting goes on by
+    /// itself when one is free.
+    public func onAcceptError(_ handler: @escaping @Sendable (TransportError) -> Void) -> ServerBootstrap {
+        changed { $0.errorHandler = handler }
+    }
+
+    /// Listens on an IP address or host name.
+    ///
+    /// - Parameter port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
+    /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.system`.
+    public func bind(host: String, port: UInt16) async throws(TransportError) -> ServerChannel {
+        let addresses = try await Resolver.resolve(host: host, port: port)
+        var failure = TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME)
+        for address in addresses {
+            do throws(TransportError) {
+                return try await bind(to: address)
+            } catch {
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    /// Listens on a Unix domain socket. The file must not exist; closing the server does not remove it.
+    public func bind(unixDomainSocketPath path: String) async throws(TransportError) -> ServerChannel {
+        try await bind(to: SocketAddress(unixDomainSocketPath: path))
+    }
+
+    /// Listens on `address`.
+    public func bind(to address: SocketAddress) async throws(TransportError) -> ServerChannel {
+        let configuration = ChannelConfiguration(options)
+        let loops = address.isUnix ? [group.next()] : group.loops
+        let sockets = try listen(on: address, count: loops.count, configuration)
+        let factory = ChildFactory(
+            configuration: configuration, makeHandlers: makeHandlers, errorHandler: errorHandler,
+            distribution: address.isUnix && group.loops.count > 1 ? group : nil)
+        let server = ServerChannel(localAddress: sockets.address)
+        var failure: TransportError?
+        for (loop, descriptor) in zip(loops, sockets.descriptors) {
+            guard failure == nil else {
+                closeDescriptor(descriptor)
+                continue
+            }
+            let listener = Listener(eventLoop: loop, factory: factory) { server.listenerClosed() }
+            let started = await loop.run { Self.start(listener, descriptor) }
+            switch started {
+            case .some(nil): server.add(listener)
+            case .some(let error): failure = error
+            case nil:
+                closeDescriptor(descriptor)
+                failure = TransportError(.loopShutDown)
+            }
+        }
+        if let failure {
+            server.close()
+            throw failure
+        }
+        return server
+    }
+
+    private static func start(_ listener: Listener, _ descriptor: Int32) -> TransportError? {
+        do throws(TransportError) {
+            try listener.start(descriptor)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// The listening sockets, one per loop: the kernel spreads connections over them (SO_REUSEPORT).
+    private func listen(
+        on address: SocketAddress, count: Int, _ configuration: ChannelConfiguration
+    ) throws(TransportError) -> (descriptors: [Int32], address: SocketAddress) {
+        // SO_REUSEPORT would let a second server of the same user share the port in silence. So the port must be free
+        // for a socket without it first.
+        if count > 1, address.port != 0 {
+            closeDescriptor(try ListeningSocket.open(address, sharing: false, backlog, configuration))
+        }
+        var descriptors: [Int32] = []
+        var bound = address
+        do throws(TransportError) {
+            for _ in 0..<count {
+                descriptors.append(try ListeningSocket.open(bound, sharing: count > 1, backlog, configuration))
+                if bound.port == 0, !bound.isUnix { bound = try ListeningSocket.address(of: descriptors[0]) }
+            }
+        } catch {
+            for descriptor in descriptors { closeDescriptor(descriptor) }
+            throw error
+        }
+        return (descriptors, bound)
+    }
+
+    private func changed(_ change: (inout ServerBootstrap) -> Void) -> ServerBootstrap {
+        var copy = self
+        change(&copy)
+        return copy
+    }
+}
+
+/// Makes sockets that listen.
+enum ListeningSocket {
+    static func open(
+        _ address: SocketAddress, sharing: Bool, _ backlog: Int32, _ configuration: ChannelConfiguration
+    ) throws(TransportError) -> Int32 {
+        var failure = ct_failure()
+        let descriptor = ct_socket_open(address.family, &failure)
+        guard descriptor >= 0 else { throw TransportError(failure) }
+        do throws(TransportError) {
+            if !address.isUnix {
+                try checked(.setsockopt, ct_socket_set_int(descriptor, SOL_SOCKET, SO_REUSEADDR, 1))
+                if sharing { try checked(.setsockopt, ct_socket_set_int(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) }
+            }
+            try configuration.apply(to: descriptor, isUnix: address.isUnix)
+            var raw = address.raw
+            guard ct_socket_bind(descriptor, &raw, &failure) == 0 else { throw TransportError(failure) }
+            guard ct_socket_listen(descriptor, backlog, &failure) == 0 else { throw TransportError(failure) }
+        } catch {
+            closeDescriptor(descriptor)
+            throw error
+        }
+        return descriptor
+    }
+
+    static func address(of descriptor: Int32) throws(TransportError) -> SocketAddress {
+        var address = ct_address()
+        try checked(.getsockname, ct_socket_local_address(descriptor, &address))
+        return SocketAddress(address)
+    }
+}

@@ -1,0 +1,126 @@
+internal import CTransport
+internal import Synchronization
+
+/// A connection.
+///
+/// A handle that is cheap to copy and safe to use from any thread: on the channel's own loop an operation happens at
+/// once, from elsewhere it travels to the loop and keeps its order. What handlers do goes through ``ChannelContext``.
+///
+///     channel.writeAndFlush(Buffer("ping\n"))         // any thread, returns at once
+///     try await channel.send(Buffer("ping\n"))        // returns when the kernel has accepted it
+///     channel.close()
+///     await channel.closed()
+public final class Channel: Endpoint, @unchecked Sendable {
+    let configuration: ChannelConfiguration
+
+    // Seen by every thread. `levels` is written by the loop alone, with plain stores.
+    let remotePending = Atomic<Int>(0)
+    let levels = ChannelLevels()
+
+    // The loop's thread only from here on. No access to one of these spans a call into user code.
+    @exclusivity(unchecked) var state = State.opening
+    @exclusivity(unchecked) var reading = Reading()
+    @exclusivity(unchecked) var writing = Writing()
+    @exclusivity(unchecked) var firstContext: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var lastContext: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var queue: Unmanaged<OutboundQueue>?
+    @exclusivity(unchecked) var nextSequence: UInt64 = 0
+    @exclusivity(unchecked) var ending: ChannelEnding?
+
+    /// Where a channel is in its life.
+    enum State: UInt8 {
+        /// Has no connection yet.
+        case opening
+        /// Connected.
+        case active
+        /// Takes no more writes; sends what is queued, then the end of stream, then waits for the peer's.
+        case draining
+        /// Waits for the last completion of the kernel.
+        case closing
+        /// Over.
+        case closed
+    }
+
+    /// What a channel is about on its way in.
+    struct Reading {
+        var isListed = false
+        var isAutomatic = true
+        var isEnded = false
+        var wasActive = false
+    }
+
+    /// What a channel is about on its way out.
+    struct Writing {
+        var isListed = false
+        var isShutDown = false
+        var isFinished = false
+        var inFlight = false
+        var isCompleting = false
+        var isFailing = false
+    }
+
+    init(eventLoop: EventLoop, configuration: ChannelConfiguration) {
+        self.configuration = configuration
+        super.init(eventLoop: eventLoop)
+    }
+
+    /// The handlers. The channel's loop only.
+    public var pipeline: ChannelPipeline { ChannelPipeline(channel: self) }
+
+    /// True while the channel is connected and takes writes. Any thread; elsewhere than on the loop a moment old.
+    public var isActive: Bool { levels.isOpen }
+
+    // MARK: Coming to life
+
+    /// The descriptor is connected: the handlers are told, and reading starts.
+    func becomeActive() {
+        guard state == .opening, let slot else { return }
+        state = .active
+        reading.wasActive = true
+        levels.open()
+        if let first = ChannelContext.find(.active, from: firstContext) {
+            first._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
+        }
+        if state == .active, reading.isAutomatic, ct_receive_start(eventLoop.core, slot) < 0 {
+            fail(TransportError(call: .receive, errno: 12))
+        }
+    }
+
+    override func handle(_ event: ct_event) {
+        switch event.kind {
+        case CT_EVENT_CLOSED: finishClose()
+        case CT_EVENT_CONNECT: ending?.connected?(event.result)
+        default: break
+        }
+    }
+
+    override func closeForShutdown(within duration: Duration) { drainForShutdown(within: duration) }
+
+    // MARK: Addresses
+
+    /// The address of this end; `nil` once the channel is closed.
+    public func localAddress() async -> SocketAddress? {
+        await eventLoop.run { self.address(ct_socket_local_address) } ?? nil
+    }
+
+    /// The address of the peer; `nil` once the channel is closed.
+    public func remoteAddress() async -> SocketAddress? {
+        await eventLoop.run { self.address(ct_socket_peer_address) } ?? nil
+    }
+
+    private func address(
+        _ ask: (Int32, UnsafeMutablePointer<ct_address>) -> Int32
+    ) -> SocketAddress? {
+        guard let slot else { return nil }
+        var address = ct_address()
+        return ask(slot.pointee.fd, &address) == 0 ? SocketAddress(address) : nil
+    }
+
+    // MARK: On the loop or off it
+
+    /// Runs `body` at once on the loop, else posts it.
+    @inline(__always)
+    func onLoop(_ body: @escaping @Sendable () -> Void) {
+        if eventLoop.isCurrent { body() } else { eventLoop.post(ClosureWork { _ in body() }) }
+    }
+}

@@ -1,0 +1,79 @@
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+extension TransportError: CustomStringConvertible {
+    /// One line: what happened, the call and its error, the likely cause and the remedy.
+    public var description: String {
+        var text = meaning
+        if call != .none { text += " [\(call.name): \(systemText)]" }
+        if let advice { text += ". \(advice)" }
+        return text
+    }
+
+    private var systemText: String {
+        guard errno != 0 else { return "no error number" }
+        if call == .getaddrinfo { return String(cString: gai_strerror(errno)) }
+        return "\(String(cString: strerror(errno))), errno \(errno)"
+    }
+
+    private var meaning: String {
+        switch code {
+        case .closed: "the channel is closed"
+        case .outputShutDown: "the channel's output was shut down"
+        case .cancelled: "the write was cancelled before it was flushed"
+        case .outboundQueueFull: "the channel's outbound queue is full"
+        case .timedOut: "the time allowed is over"
+        case .connectionRefused: "the connection was refused"
+        case .connectionLost: "the connection was lost"
+        case .unreachable: "the peer cannot be reached"
+        case .addressInUse: "the address is in use"
+        case .invalidAddress: "the address is not valid or not to be found"
+        case .descriptorLimit: "no descriptors are left"
+        case .outOfMemory: "out of memory"
+        case .engineUnavailable: "the engine is not to be had here"
+        case .unsupportedOption: "the option is not supported"
+        case .loopShutDown: "the event loop has shut down"
+        case .notPermitted: "not permitted"
+        case .system: "the system call failed"
+        }
+    }
+
+    private var advice: String? {
+        switch code {
+        case .outboundQueueFull:
+            "The peer reads more slowly than you write: watch isWritable, or raise the hard limit of WaterMark"
+        case .connectionRefused: "Nothing listens at that address, or a firewall rejects: check host, port and the service"
+        case .connectionLost where errno == ETIMEDOUT:
+            "The peer no longer answers: its host or the network between is gone"
+        case .connectionLost: "The peer closed or crashed while data was under way: connect again"
+        case .unreachable: "Check the route, the interface and the firewall"
+        case .timedOut: "The peer did not answer in time: check the network, or allow more time"
+        case .addressInUse:
+            "Another process listens there (see `ss -ltnp`), or an old unix socket file is left: choose another or remove it"
+        case .invalidAddress: "Check the host name, the address family and the path"
+        case .descriptorLimit where errno == ENFILE: "The system is full: raise fs.file-max"
+        case .descriptorLimit: "The process is full: raise `ulimit -n` (LimitNOFILE in systemd)"
+        case .outOfMemory where isEngineCall:
+            "Locked memory is limited: raise `ulimit -l` (LimitMEMLOCK in systemd) or the container's memory"
+        case .engineUnavailable: engineAdvice
+        case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"
+        case .notPermitted where call == .bind: "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
+        case .notPermitted: "A capability, a file mode or a security policy forbids it"
+        default: nil
+        }
+    }
+
+    private var isEngineCall: Bool { call == .ioUringSetup || call == .ioUringRegister }
+
+    private var engineAdvice: String {
+        switch errno {
+        case EPERM, EACCES:
+            "io_uring is forbidden: by seccomp (Docker's and containerd's default profiles) or by the sysctl "
+                + "kernel.io_uring_disabled. Allow it there, or use the engine .automatic or .epoll"
+        case ENOSYS: "This kernel (or sandbox) has no io_uring: use the engine .automatic or .epoll"
+        case EINVAL, EOPNOTSUPP: "io_uring here lacks what we need (kernel 6.1 or later): use the engine .automatic or .epoll"
+        default: "Use the engine .automatic or .epoll"
+        }
+    }
+}

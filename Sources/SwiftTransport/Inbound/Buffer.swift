@@ -1,0 +1,122 @@
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// Bytes somebody owns: immutable, cheap to copy (a reference), safe to hand to any thread.
+///
+/// Received bytes become a `Buffer` by ``ReadBytes/take()``, as a rule without a copy. The memory goes back when the last
+/// copy of the buffer is gone.
+///
+///     let greeting = Buffer("hello\n")
+///     channel.writeAndFlush(greeting)
+public struct Buffer: @unchecked Sendable {
+    let storage: BufferStorage?
+    let start: UnsafeRawPointer?
+    /// The number of bytes.
+    public let count: Int
+
+    init(storage: BufferStorage, start: UnsafeRawPointer, count: Int) {
+        self.storage = storage
+        self.start = start
+        self.count = count
+    }
+
+    /// No bytes; allocates nothing.
+    public init() {
+        storage = nil
+        start = nil
+        count = 0
+    }
+
+    /// A copy of the bytes of `span`.
+    public init(copying span: RawSpan) {
+        self = span.withUnsafeBytes { Buffer(copying: $0) }
+    }
+
+    /// A copy of `bytes`.
+    public init(copying bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress, bytes.count > 0 else {
+            self.init()
+            return
+        }
+        let storage = BufferStorage(size: bytes.count)
+        memcpy(storage.memory, base, bytes.count)
+        self.init(storage: storage, start: UnsafeRawPointer(storage.memory), count: bytes.count)
+    }
+
+    /// A copy of `bytes`.
+    public init(_ bytes: [UInt8]) {
+        self = bytes.withUnsafeBytes { Buffer(copying: $0) }
+    }
+
+    /// The UTF-8 bytes of `text`.
+    public init(_ text: String) {
+        var text = text
+        self = text.withUTF8 { Buffer(copying: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A new buffer of at most `capacity` bytes, written by `body` straight into its memory.
+    ///
+    /// - Parameter body: gets uninitialised memory and returns how many bytes from its start it has written; what
+    ///   exceeds `capacity` is ignored.
+    public init<Failure: Error>(
+        capacity: Int, initializedBy body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+    ) throws(Failure) {
+        let storage = BufferStorage(size: capacity)
+        let written = try body(UnsafeMutableRawBufferPointer(start: storage.memory, count: max(0, capacity)))
+        self.init(storage: storage, start: UnsafeRawPointer(storage.memory), count: min(max(0, written), max(0, capacity)))
+    }
+
+    /// True when there are no bytes.
+    public var isEmpty: Bool { count == 0 }
+
+    /// The bytes, readable while the buffer lives.
+    public var span: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            let span = unsafe RawSpan(_unsafeStart: start ?? Buffer.nowhere, byteCount: count)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// Calls `body` with the bytes; the pointer is valid during the call only.
+    public func withUnsafeBytes<R, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> R
+    ) throws(Failure) -> R {
+        defer { withExtendedLifetime(storage) {} }
+        return try body(UnsafeRawBufferPointer(start: start, count: count))
+    }
+
+    /// The bytes of `range` (offsets from 0), sharing this buffer's memory. What lies outside is left out.
+    public subscript(range: Range<Int>) -> Buffer {
+        let range = range.clamped(to: 0..<count)
+        guard let storage, let start, !range.isEmpty else { return Buffer() }
+        return Buffer(storage: storage, start: start + range.lowerBound, count: range.count)
+    }
+
+    // An address for the span of an empty buffer.
+    nonisolated(unsafe) private static let nowhere = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
+}
+
+extension Buffer: Equatable {
+    /// True when both hold the same bytes.
+    public static func == (left: Buffer, right: Buffer) -> Bool {
+        guard left.count == right.count else { return false }
+        guard let a = left.start, let b = right.start, left.count > 0 else { return true }
+        return a == b || memcmp(a, b, left.count) == 0
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// A copy of the buffer's bytes.
+    public init(_ buffer: Buffer) {
+        self = buffer.withUnsafeBytes { [UInt8]($0) }
+    }
+}
+
+extension String {
+    /// The buffer's bytes read as UTF-8; what is not valid is replaced by U+FFFD.
+    public init(_ buffer: Buffer) {
+        self = buffer.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    }
+}

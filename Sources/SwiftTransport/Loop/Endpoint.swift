@@ -1,0 +1,33 @@
+internal import CTransport
+
+/// What an event loop serves: a connection (see ``Channel``) or a listening socket.
+///
+/// The loop's slot for it holds a reference to the endpoint from ``open(_:listener:)`` until the CLOSED event, so that an event always
+/// meets a living object.
+public class Endpoint {
+    /// The loop on whose thread everything of this endpoint happens. Any thread may ask.
+    public final let eventLoop: EventLoop
+    @exclusivity(unchecked) final var slot: UnsafeMutablePointer<ct_slot>?
+
+    init(eventLoop: EventLoop) { self.eventLoop = eventLoop }
+
+    /// Takes over `descriptor`, also when it fails.
+    final func open(_ descriptor: Int32, listener: Bool) throws(TransportError) {
+        let context = Unmanaged.passRetained(self)
+        guard eventLoop.phase == .running,
+            let slot = ct_slot_open(eventLoop.core, descriptor, listener, context.toOpaque())
+        else {
+            context.release()
+            closeDescriptor(descriptor)
+            throw TransportError(eventLoop.phase == .running ? .outOfMemory : .loopShutDown)
+        }
+        self.slot = slot
+        eventLoop.channels.insert(self, at: Int(slot.pointee.index))
+    }
+
+    /// An event of this endpoint.
+    func handle(_ event: ct_event) {}
+
+    /// The loop is shutting down.
+    func closeForShutdown(within duration: Duration) {}
+}

@@ -1,0 +1,119 @@
+internal import CTransport
+
+// The turn: one call into C, a walk over the events, then what they caused.
+extension EventLoop {
+    /// Events a turn handles at most; the rest waits in the completion queue.
+    static let eventsPerTurn = 512
+    /// Pieces of work and jobs a turn runs at most before connections get their turn again.
+    static let workPerTurn = 256
+
+    /// The body of the loop's thread. Returns when the loop has shut down.
+    func runUntilShutDown() {
+        let events = UnsafeMutablePointer<ct_event>.allocate(capacity: Self.eventsPerTurn)
+        let messages = UnsafeMutablePointer<ct_message>.allocate(capacity: Self.workPerTurn)
+        var spinEnd: UInt64 = 0
+        var workLeft = false
+        while !hasFinished {
+            let deadline = workLeft || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
+            let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
+            for index in 0..<Int(count) { dispatch(events[index]) }
+            if readers.count > 0 { completeReads() }
+            workLeft = runWork(messages)
+            if dirty.count > 0 { flushDirty() }
+            if !removedContexts.isEmpty { releaseRemovedContexts() }
+            // Busy polling, when asked for: after something happened, the next turns do not sleep.
+            if options.spinNanoseconds > 0, count > 0 { spinEnd = ct_loop_now(core) &+ options.spinNanoseconds }
+        }
+        events.deallocate()
+        finish(messages)
+        messages.deallocate()
+    }
+
+    private func dispatch(_ event: ct_event) {
+        guard let context = event.context else { return }
+        switch event.kind {
+        case CT_EVENT_RECEIVE:
+            // Only channels receive. No reference is counted: the slot holds one until CLOSED.
+            Unmanaged<Channel>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.received(event) }
+        case CT_EVENT_SEND:
+            Unmanaged<Channel>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.sent(event) }
+        case CT_EVENT_TIMER:
+            guard let taken = ct_timer_take(core, event.token) else { return }
+            Unmanaged<LoopTimer>.fromOpaque(taken).takeRetainedValue().fire()
+        default:
+            Unmanaged<Endpoint>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.handle(event) }
+        }
+    }
+
+    private func completeReads() {
+        var index = 0
+        while index < readers.count {
+            readers[index]._withUnsafeGuaranteedRef { $0.completeRead() }
+            index &+= 1
+        }
+        readers.removeAll()
+    }
+
+    /// True when there is more to do.
+    private func runWork(_ messages: UnsafeMutablePointer<ct_message>) -> Bool {
+        let count = Int(ct_mailbox_take(core, messages, UInt32(Self.workPerTurn)))
+        for index in 0..<count {
+            let message = messages[index]
+            guard let word = message.word, let kind = LoopMessage(rawValue: message.kind) else { continue }
+            switch kind {
+            case .work: Unmanaged<LoopWork>.fromOpaque(word).takeRetainedValue().run(on: self)
+            case .serialJob, .taskJob: runJob(kind, word)
+            }
+        }
+        return count == Self.workPerTurn
+    }
+
+    private func flushDirty() {
+        var index = 0
+        while index < dirty.count {
+            dirty[index]._withUnsafeGuaranteedRef { $0.sendQueued() }
+            index &+= 1
+        }
+        dirty.removeAll()
+    }
+
+    /// A context that left its pipeline may be in the middle of a call: its references end with the turn.
+    func releaseAfterTurn(_ context: ChannelContext) { removedContexts.append(.passUnretained(context)) }
+
+    private func releaseRemovedContexts() {
+        for context in removedContexts {
+            context._withUnsafeGuaranteedRef {
+                $0.next = nil
+                $0.previous = nil
+            }
+            context.release()
+        }
+        removedContexts.removeAll(keepingCapacity: removedContexts.count <= 64)
+    }
+
+    /// A descriptor of this process is free again: listeners that had to pause go on.
+    func descriptorFreed() {
+        guard !pausedListeners.isEmpty else { return }
+        let paused = pausedListeners
+        pausedListeners.removeAll()
+        for listener in paused { listener.resumeAccepting() }
+    }
+
+    // MARK: The end
+
+    private var hasFinished: Bool { phase == .closing && channels.count == 0 }
+
+    private func finish(_ messages: UnsafeMutablePointer<ct_message>) {
+        ct_mailbox_close(core)
+        // What was posted before the door shut is still done; who posts now is told that the loop is gone.
+        while runWork(messages) || dirty.count > 0 { dirty.removeAll() }
+        releaseRemovedContexts()
+        phase = .ended
+        while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).release() }
+        outboundMemory.deallocate()
+        outboundMemory = OutboundMemory()
+        ct_loop_destroy(core)
+        shutdown?.complete()
+        shutdown = nil
+    }
+}

@@ -1,0 +1,184 @@
+internal import CTransport
+internal import Synchronization
+
+/// One thread, its connections, their timers and the tasks that run beside them.
+///
+/// A loop is a serial executor: an actor can run on it by returning ``asUnownedSerialExecutor()`` from its
+/// `unownedExecutor`. Its ``taskExecutor`` makes tasks run on it without ever leaving the thread:
+///
+///     Task(executorPreference: channel.eventLoop.taskExecutor) {
+///         try await channel.send(request)     // no thread is changed
+///     }
+///
+/// Every method may be called from any thread. Nothing that runs on a loop may block: every connection of that loop
+/// would wait.
+public final class EventLoop: SerialExecutor, @unchecked Sendable {
+    let core: OpaquePointer
+    let mailbox: OpaquePointer
+    let options: LoopOptions
+    /// The position of the loop in its group, counted from 0.
+    public let index: Int
+    /// Which engine drives the loop.
+    public let engine: Engine
+
+    // The loop's thread only, all of these. Their accesses never overlap across a call back into user code.
+    @exclusivity(unchecked) var readers: TurnList
+    @exclusivity(unchecked) var dirty: TurnList
+    @exclusivity(unchecked) var channels = ChannelRegistry()
+    @exclusivity(unchecked) var outboundMemory = OutboundMemory()
+    @exclusivity(unchecked) var pausedListeners: [Listener] = []
+    @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
+    @exclusivity(unchecked) var phase = Phase.running
+    @exclusivity(unchecked) var shutdown: LoopShutdown?
+    let lateJobs = LateJobs()
+    private let executor: LoopTaskExecutor
+
+    enum Phase: UInt8 {
+        /// Serves.
+        case running
+        /// Closes its channels; takes no new ones.
+        case closing
+        /// Its thread has ended.
+        case ended
+    }
+
+    init(index: Int, options: LoopOptions) throws(TransportError) {
+        var native = options.native
+        core = try checked { ct_loop_create(&native, &$0) }
+        mailbox = ct_loop_mailbox(core)
+        ct_mailbox_retain(mailbox)
+        engine = ct_loop_engine(core) == CT_ENGINE_URING ? .uring : .epoll
+        self.index = index
+        self.options = options
+        readers = TurnList()
+        dirty = TurnList()
+        executor = LoopTaskExecutor()
+        executor.loop = Unmanaged.passUnretained(self)
+    }
+
+    deinit {
+        // The thread holds the loop while it runs, so nothing of it is alive any more. A loop whose thread never
+        // started is taken down here.
+        if phase != .ended { ct_loop_destroy(core) }
+        ct_mailbox_release(mailbox)
+        readers.deallocate()
+        dirty.deallocate()
+        outboundMemory.deallocate()
+    }
+
+    // MARK: Where am I
+
+    /// True on the loop's own thread.
+    public var isCurrent: Bool { ct_current_context() == Unmanaged.passUnretained(self).toOpaque() }
+
+    /// The loop whose thread this is, if any.
+    public static var current: EventLoop? {
+        ct_current_context().map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// The time of the present turn, as nanoseconds of the monotonic clock. Read once per turn; the loop's thread only
+    /// (elsewhere it is the clock itself).
+    public var now: UInt64 { isCurrent ? ct_loop_now(core) : ct_clock_now() }
+
+    // MARK: Running things on the loop
+
+    /// Runs `body` on the loop's thread, soon, in the order of the calls of each thread. Returns at once.
+    ///
+    /// Allocates one object for the closure. After the loop has shut down `body` is not run and the result is false.
+    @discardableResult
+    public func execute(_ body: @escaping @Sendable () -> Void) -> Bool {
+        post(ClosureWork { _ in body() })
+    }
+
+    /// Runs `body` on the loop's thread and returns what it returns; `nil` after the loop has shut down.
+    public func run<Answer: Sendable>(_ body: @escaping @Sendable () -> Answer) async -> Answer? {
+        if isCurrent { return body() }
+        return await withUnsafeContinuation { continuation in
+            post(QuestionWork(continuation) { _ in body() })
+        }
+    }
+
+    /// Runs `body` on the loop's thread once `delay` is over, never early, late by at most a millisecond and what the
+    /// turn takes. Any thread. When the loop shuts down first, `body` is dropped.
+    @discardableResult
+    public func schedule(after delay: Duration, _ body: @escaping @Sendable () -> Void) -> ScheduledTask {
+        let task = ScheduledTask(loop: self, deadline: ct_clock_now().advanced(by: delay), body: body)
+        task.arm()
+        return task
+    }
+
+    // MARK: Executors
+
+    /// A task executor that is this loop: for `Task(executorPreference:)` and `withTaskExecutorPreference`.
+    public var taskExecutor: any TaskExecutor { executor }
+
+    /// For the runtime: takes a job for the loop's thread. Any thread.
+    public func enqueue(_ job: UnownedJob) { enqueue(job, as: .serialJob) }
+
+    /// For the runtime, and for an actor's `unownedExecutor`.
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+
+    /// For the runtime: stops the program when it is not on the loop's thread.
+    public func checkIsolated() {
+        precondition(isCurrent, "this code is isolated to event loop \(index) and runs elsewhere")
+    }
+
+    /// For the runtime: whether this is the loop's thread.
+    public func isIsolatingCurrentContext() -> Bool? { isCurrent }
+
+    func enqueue(_ job: UnownedJob, as kind: LoopMessage) {
+        let message = ct_message(kind: kind.rawValue, word: unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
+        if !post(message) { lateJobs.run(job, as: kind, of: self) }
+    }
+
+    func runJob(_ kind: LoopMessage, _ word: UnsafeMutableRawPointer) {
+        let job = unsafeBitCast(word, to: UnownedJob.self)
+        if kind == .serialJob {
+            job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: executor.asUnownedTaskExecutor())
+        } else {
+            job.runSynchronously(on: executor.asUnownedTaskExecutor())
+        }
+    }
+
+    // MARK: The mailbox
+
+    /// False once the loop has shut down; `work` was rejected then.
+    @discardableResult
+    func post(_ work: LoopWork) -> Bool {
+        let word = Unmanaged.passRetained(work).toOpaque()
+        if post(ct_message(kind: LoopMessage.work.rawValue, word: word)) { return true }
+        Unmanaged<LoopWork>.fromOpaque(word).release()
+        work.reject()
+        return false
+    }
+
+    private func post(_ message: ct_message) -> Bool {
+        if isCurrent && phase != .ended { return ct_mailbox_post_local(core, message) == 0 }
+        return ct_mailbox_post(mailbox, message) == 0
+    }
+}
+
+/// The task executor of a loop. An object of its own because the runtime skips a hop only when both executors' identities
+/// match; the loop owns it and outlives it.
+final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
+    fileprivate(set) var loop: Unmanaged<EventLoop>!
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop._withUnsafeGuaranteedRef { $0.enqueue(job, as: .taskJob) }
+    }
+
+    func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+}
+
+extension UInt64 {
+    /// A point in time `duration` later, in nanoseconds; clamped instead of overflowing.
+    func advanced(by duration: Duration) -> UInt64 {
+        let (seconds, attoseconds) = duration.components
+        guard seconds >= 0, attoseconds >= 0 else { return self }
+        let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let nanoseconds = whole.addingReportingOverflow(UInt64(attoseconds / 1_000_000_000))
+        let sum = addingReportingOverflow(nanoseconds.partialValue)
+        return overflow || nanoseconds.overflow || sum.overflow ? UInt64.max - 1 : sum.partialValue
+    }
+}

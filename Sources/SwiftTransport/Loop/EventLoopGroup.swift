@@ -1,0 +1,134 @@
+internal import CTransport
+internal import Synchronization
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// A fixed set of event loops, one thread each.
+///
+///     let group = try EventLoopGroup()        // a loop per core, the engine chosen by probe
+///     ...
+///     let report = await group.shutdown()
+///
+/// Every method may be called from any thread. A group that is dropped without ``shutdown(within:)`` keeps its threads.
+public final class EventLoopGroup: Sendable {
+    /// The loops, in the order in which ``next()`` gives them out.
+    public let loops: [EventLoop]
+    private let turn = Atomic<Int>(0)
+
+    /// Makes and starts the loops.
+    ///
+    /// - Parameters:
+    ///   - count: how many loops; default one per core this process may use (Netty: two per core).
+    ///   - options: how they are made.
+    /// - Throws: `.engineUnavailable`, `.descriptorLimit`, `.outOfMemory` or `.system`, naming call, cause and remedy.
+    public init(loops count: Int = EventLoopGroup.availableCores, options: LoopOptions = LoopOptions())
+        throws(TransportError)
+    {
+        var started: [EventLoop] = []
+        do throws(TransportError) {
+            for index in 0..<max(1, count) {
+                let loop = try EventLoop(index: index, options: options)
+                try LoopThread.start(loop)
+                started.append(loop)
+            }
+        } catch {
+            for loop in started { loop.beginShutdown(LoopShutdown(), within: .zero) }
+            throw error
+        }
+        loops = started
+    }
+
+    /// The next loop, round robin.
+    public func next() -> EventLoop {
+        let ticket = turn.wrappingAdd(1, ordering: .relaxed).oldValue
+        return loops[Int(UInt(bitPattern: ticket) % UInt(loops.count))]
+    }
+
+    /// The loop whose thread this is if it belongs to the group, else the next one: work started on a loop stays there.
+    public func preferred() -> EventLoop {
+        if let current = EventLoop.current, loops.contains(where: { $0 === current }) { return current }
+        return next()
+    }
+
+    /// How many cores this process may run on.
+    public static var availableCores: Int { max(1, Int(ct_thread_cores())) }
+
+    /// Closes every channel and listener, draining what is queued, and ends the threads.
+    ///
+    /// Listeners stop at once. What is not finished when `duration` is over is cut off and counted in the report.
+    ///
+    /// - Parameter duration: the time allowed; default 15 s, as in Netty.
+    /// - Returns: how many channels had to be cut off, and what they still had queued.
+    @discardableResult
+    public func shutdown(within duration: Duration = .seconds(15)) async -> ShutdownReport {
+        var report = ShutdownReport()
+        let shutdowns = loops.map { loop in (loop, LoopShutdown()) }
+        for (loop, shutdown) in shutdowns { loop.beginShutdown(shutdown, within: duration) }
+        for (_, shutdown) in shutdowns { report.add(await shutdown.finished()) }
+        return report
+    }
+}
+
+/// What did not finish in the time a shutdown allowed.
+public struct ShutdownReport: Sendable, Hashable {
+    /// Channels that were cut off.
+    public var channelsCutOff = 0
+    /// Bytes that were queued on them and never sent.
+    public var bytesDropped = 0
+
+    /// True when everything closed in time.
+    public var isComplete: Bool { channelsCutOff == 0 && bytesDropped == 0 }
+
+    mutating func add(_ other: ShutdownReport) {
+        channelsCutOff += other.channelsCutOff
+        bytesDropped += other.bytesDropped
+    }
+}
+
+/// Starts the thread of a loop and waits until the loop says whether it runs.
+enum LoopThread {
+    private final class Start {
+        let loop: EventLoop
+        var error: TransportError?
+        let done: UnsafeMutablePointer<sem_t>
+
+        init(_ loop: EventLoop) {
+            self.loop = loop
+            done = .allocate(capacity: 1)
+            sem_init(done, 0, 0)
+        }
+        deinit {
+            sem_destroy(done)
+            done.deallocate()
+        }
+    }
+
+    static func start(_ loop: EventLoop) throws(TransportError) {
+        let start = Start(loop)
+        let context = Unmanaged.passRetained(start)
+        let result = ct_thread_start("transport-\(loop.index)", loop.options.cpu(ofLoop: loop.index), threadBody, context.toOpaque())
+        guard result == 0 else {
+            context.release()
+            throw TransportError(call: .pthreadCreate, errno: -result)
+        }
+        while sem_wait(start.done) != 0 {}
+        if let error = start.error { throw error }
+    }
+
+    private static let threadBody: @convention(c) (UnsafeMutableRawPointer?) -> Void = { context in
+        guard let context else { return }
+        let loop = Unmanaged<Start>.fromOpaque(context)._withUnsafeGuaranteedRef { start in
+            let loop = start.loop
+            var failure = ct_failure()
+            if ct_loop_start(loop.core, Unmanaged.passUnretained(loop).toOpaque(), &failure) < 0 {
+                start.error = TransportError(failure)
+            }
+            let error = start.error
+            sem_post(start.done)
+            return error == nil ? loop : nil
+        }
+        Unmanaged<Start>.fromOpaque(context).release()
+        loop?.runUntilShutDown()
+    }
+}

@@ -1,0 +1,45 @@
+internal import CTransport
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// How the loops of a group are made. The defaults are meant to be left alone.
+public struct LoopOptions: Sendable {
+    /// Which engine. Default `.automatic`.
+    public var engine: EngineChoice = .automatic
+    /// The CPUs to pin the loops to, loop `i` to `cpus[i % cpus.count]`. Default empty: not pinned.
+    public var cpus: [Int] = []
+    /// How long a loop polls without sleeping after something happened. Default zero. Costs a core and takes a round
+    /// trip from about 30 to about 20 microseconds (reference/io_uring.md).
+    public var spin: Duration = .zero
+    /// Receive memory of a loop, wherever it is: with the kernel, with a handler, kept by the application. Default
+    /// 64 MiB. When half of it is out, bytes that are kept are copied out; when all is, connections wait their turn.
+    public var receiveBudget: ByteCount = .mebibytes(64)
+
+    /// The defaults.
+    public init() {}
+
+    var spinNanoseconds: UInt64 { UInt64(0).advanced(by: spin) }
+
+    var native: ct_loop_options {
+        var native = ct_loop_options()
+        native.engine = nativeEngine
+        native.receive_budget = UInt64(receiveBudget.bytes)
+        return native
+    }
+
+    private var nativeEngine: ct_engine_kind {
+        switch engine {
+        case .only(.uring): CT_ENGINE_URING
+        case .only(.epoll): CT_ENGINE_EPOLL
+        case .automatic:
+            switch getenv("SWIFT_TRANSPORT_ENGINE").map({ String(cString: $0) }) {
+            case "uring": CT_ENGINE_URING
+            case "epoll": CT_ENGINE_EPOLL
+            default: CT_ENGINE_AUTOMATIC
+            }
+        }
+    }
+
+    func cpu(ofLoop index: Int) -> Int32 { cpus.isEmpty ? -1 : Int32(clamping: cpus[index % cpus.count]) }
+}

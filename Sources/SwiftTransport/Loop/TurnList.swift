@@ -1,0 +1,34 @@
+/// Channels to come back to before the turn ends: those that read, those that have something to send.
+///
+/// A channel is on a list at most once (a flag in it says so) and alive while it is: it can only be freed by a CLOSED
+/// event, which is handled in the dispatch of a later turn.
+struct TurnList {
+    private var items: UnsafeMutablePointer<Unmanaged<Channel>>
+    private var capacity: Int
+    private(set) var count = 0
+
+    init() {
+        capacity = 64
+        items = .allocate(capacity: capacity)
+    }
+
+    func deallocate() { items.deallocate() }
+
+    subscript(index: Int) -> Unmanaged<Channel> { items[index] }
+
+    mutating func append(_ channel: Channel) {
+        if count == capacity { grow() }
+        items[count] = Unmanaged.passUnretained(channel)
+        count &+= 1
+    }
+
+    mutating func removeAll() { count = 0 }
+
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Unmanaged<Channel>>.allocate(capacity: capacity * 2)
+        larger.moveInitialize(from: items, count: count)
+        items.deallocate()
+        items = larger
+        capacity *= 2
+    }
+}

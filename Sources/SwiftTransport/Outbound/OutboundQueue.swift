@@ -1,0 +1,153 @@
+internal import CTransport
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+/// The writes of one channel that the kernel has not taken yet, oldest first: a ring of entries in raw memory.
+///
+/// Flushed entries stand in front, unflushed ones behind; what is flushed cannot be cancelled any more. The queue knows
+/// nothing of sockets, water marks and handlers: that is the channel's business. The loop's thread only.
+final class OutboundQueue {
+    private static let initialCapacity = 16
+
+    @exclusivity(unchecked) private var entries: UnsafeMutablePointer<OutboundEntry>
+    @exclusivity(unchecked) private var capacity: Int
+    @exclusivity(unchecked) private var head = 0
+    /// Entries in all, and how many of them, from the front, are flushed.
+    @exclusivity(unchecked) private(set) var count = 0
+    @exclusivity(unchecked) private(set) var flushedCount = 0
+    /// Bytes of the first entry the kernel has taken already.
+    @exclusivity(unchecked) private(set) var headOffset = 0
+    @exclusivity(unchecked) private var block: UnsafeMutablePointer<OutboundMemory.Block>?
+
+    init() {
+        capacity = Self.initialCapacity
+        entries = .allocate(capacity: capacity)
+    }
+
+    deinit { entries.deallocate() }
+
+    var isEmpty: Bool { count == 0 }
+    var hasFlushed: Bool { flushedCount > 0 }
+    /// Worth keeping as a spare.
+    var isSmall: Bool { capacity <= 4 * Self.initialCapacity }
+
+    @inline(__always)
+    private func position(_ index: Int) -> Int { (head &+ index) & (capacity &- 1) }
+
+    subscript(index: Int) -> OutboundEntry {
+        @inline(__always) get { entries[position(index)] }
+    }
+
+    // MARK: At the back
+
+    @inline(__always)
+    func append(_ entry: OutboundEntry) {
+        if count == capacity { grow() }
+        entries[position(count)] = entry
+        count &+= 1
+    }
+
+    private func grow() {
+        let larger = UnsafeMutablePointer<OutboundEntry>.allocate(capacity: capacity * 2)
+        for index in 0..<count { (larger + index).initialize(to: entries[position(index)]) }
+        entries.deallocate()
+        entries = larger
+        head = 0
+        capacity *= 2
+    }
+
+    /// Copies bytes behind those of the previous small write. `count` must not exceed ``OutboundMemory/blockCapacity``.
+    @inline(__always)
+    func copy(_ bytes: UnsafeRawPointer, _ count: Int, _ memory: inout OutboundMemory) -> (UnsafeRawPointer, owner: UInt) {
+        let block = room(for: count, &memory)
+        let place = UnsafeMutableRawPointer(block + 1) + Int(block.pointee.used)
+        memcpy(place, bytes, count)
+        block.pointee.used &+= UInt32(truncatingIfNeeded: count)
+        block.pointee.references &+= 1
+        return (UnsafeRawPointer(place), OutboundOwner.block(block))
+    }
+
+    @inline(__always)
+    private func room(for count: Int, _ memory: inout OutboundMemory) -> UnsafeMutablePointer<OutboundMemory.Block> {
+        if let block, Int(block.pointee.used) &+ count <= OutboundMemory.blockCapacity { return block }
+        if let block { memory.release(block) }
+        let fresh = memory.takeBlock()
+        block = fresh
+        return fresh
+    }
+
+    /// Moves the boundary: everything queued so far is to be sent. A repeated flush costs nothing (W11).
+    func flush() { flushedCount = count }
+
+    /// Takes an unflushed entry out of what will be sent (W12). Its place stays, empty, so that the order does.
+    func cancel(_ index: Int) -> OutboundEntry? {
+        guard index >= flushedCount, index < count, !entries[position(index)].isCancelled else { return nil }
+        let entry = entries[position(index)]
+        entries[position(index)].isCancelled = true
+        entries[position(index)].count = 0
+        entries[position(index)].owner = OutboundOwner.nobody
+        entries[position(index)].completionKind = .none
+        return entry
+    }
+
+    // MARK: At the front
+
+    /// Takes up to `bytes` from the first entry. Returns how many it took; the entry is finished when it has no more.
+    @inline(__always)
+    func advanceHead(_ bytes: Int) -> (taken: Int, isFinished: Bool) {
+        let rest = entries[head].count &- headOffset
+        if rest <= bytes { return (rest, true) }
+        headOffset &+= bytes
+        return (bytes, false)
+    }
+
+    @inline(__always)
+    func removeFirst() -> OutboundEntry {
+        let entry = entries[head]
+        head = (head &+ 1) & (capacity &- 1)
+        count &-= 1
+        if flushedCount > 0 { flushedCount &-= 1 }
+        headOffset = 0
+        return entry
+    }
+
+    /// Lays out what is flushed as vectors, oldest first: neighbours in memory become one. Returns their number, 0 when
+    /// there are no bytes to send.
+    func gather(_ vectors: UnsafeMutablePointer<iovec>, limit: Int, bytes limitBytes: Int) -> Int {
+        var used = 0
+        var bytes = 0
+        var offset = headOffset
+        var index = 0
+        while index < flushedCount, bytes < limitBytes {
+            let entry = entries[position(index)]
+            let length = min(entry.count &- offset, Self.vectorLimit)
+            let start = UnsafeMutableRawPointer(mutating: entry.start) + offset
+            offset = 0
+            index &+= 1
+            if length == 0 { continue }
+            if used > 0, vectors[used &- 1].iov_base + vectors[used &- 1].iov_len == start {
+                vectors[used &- 1].iov_len &+= length
+            } else if used < limit {
+                vectors[used] = iovec(iov_base: start, iov_len: length)
+                used &+= 1
+            } else {
+                break
+            }
+            bytes &+= length
+            if length == Self.vectorLimit { break }
+        }
+        return used
+    }
+
+    /// What one vector may hold: the kernel counts a send's bytes in 31 bits.
+    private static let vectorLimit = 1 << 30
+
+    /// The queue is empty: gives back the block it was filling.
+    @inline(__always)
+    func releaseBlock(_ memory: inout OutboundMemory) {
+        if let block { memory.release(block) }
+        block = nil
+        head = 0
+    }
+}

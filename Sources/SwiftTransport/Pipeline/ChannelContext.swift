@@ -1,0 +1,179 @@
+/// A handler's place in the pipeline of its channel: how it passes events on and how it writes.
+///
+/// Use it on the channel's loop only. To reach the channel from elsewhere, keep ``channel``.
+public final class ChannelContext {
+    /// The channel.
+    public let channel: Channel
+    /// The handler at this place.
+    public let handler: any ChannelHandler
+    let interests: ChannelEvents
+    // The pipeline holds the references; they are its own to change.
+    @exclusivity(unchecked) var next: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var previous: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var isRemoved = false
+
+    init(_ handler: any ChannelHandler, channel: Channel) {
+        self.handler = handler
+        self.channel = channel
+        interests = type(of: handler).interests
+    }
+
+    /// The channel's loop.
+    public var eventLoop: EventLoop { channel.eventLoop }
+
+    // MARK: Finding the next one
+
+    @inline(__always)
+    private func following(_ event: ChannelEvents) -> Unmanaged<ChannelContext>? {
+        Self.find(event, from: next)
+    }
+
+    @inline(__always)
+    static func find(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<ChannelContext>? {
+        var candidate = start
+        while let context = candidate {
+            if context._withUnsafeGuaranteedRef({ $0.interests.contains(event) }) { return context }
+            candidate = context._withUnsafeGuaranteedRef { $0.next }
+        }
+        return nil
+    }
+
+    @inline(__always)
+    static func findBackwards(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<ChannelContext>? {
+        var candidate = start
+        while let context = candidate {
+            if context._withUnsafeGuaranteedRef({ $0.interests.contains(event) }) { return context }
+            candidate = context._withUnsafeGuaranteedRef { $0.previous }
+        }
+        return nil
+    }
+
+    // MARK: Events, towards the application
+
+    /// Tells the handlers behind this one that the channel is connected.
+    public func fireChannelActive() {
+        following(.active)?._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
+    }
+
+    /// Passes bytes on to the handlers behind this one. Behind the last one they are dropped.
+    public func fireChannelRead(_ bytes: ReadBytes) {
+        following(.read)?._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
+    }
+
+    /// Passes on bytes that the handler kept or made.
+    public func fireChannelRead(_ buffer: Buffer) {
+        if !buffer.isEmpty { fireChannelRead(ReadBytes(lending: buffer)) }
+    }
+
+    /// Tells the handlers behind this one that no more bytes come in this turn.
+    public func fireChannelReadComplete() {
+        following(.readComplete)?._withUnsafeGuaranteedRef { $0.handler.channelReadComplete($0) }
+    }
+
+    /// Tells the handlers behind this one that the channel's writability changed.
+    public func fireChannelWritabilityChanged() {
+        following(.writabilityChanged)?._withUnsafeGuaranteedRef { $0.handler.channelWritabilityChanged($0) }
+    }
+
+    /// Tells the handlers behind this one that the peer will send no more.
+    public func fireInputClosed() {
+        following(.inputClosed)?._withUnsafeGuaranteedRef { $0.handler.inputClosed($0) }
+    }
+
+    /// Tells the handlers behind this one of a failure. Behind the last one it is dropped: a failure of the connection
+    /// itself also closes the channel, and every write is told.
+    public func fireErrorCaught(_ error: TransportError) {
+        following(.error)?._withUnsafeGuaranteedRef { $0.handler.errorCaught($0, error) }
+    }
+
+    /// Sends an event of your own to the handlers behind this one.
+    public func fireUserEvent(_ event: any Sendable) {
+        following(.userEvent)?._withUnsafeGuaranteedRef { $0.handler.userEvent($0, event) }
+    }
+
+    /// Tells the handlers behind this one that the channel is closed.
+    public func fireChannelInactive() {
+        following(.inactive)?._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }
+    }
+
+    // MARK: Operations, towards the network
+
+    /// Queues lent bytes for sending; sent at the next flush.
+    ///
+    /// Pieces from 4 KiB on are sent from the receive memory itself, smaller ones are copied behind each other.
+    public func write(_ bytes: ReadBytes) { write(bytes, completion: .none) }
+
+    /// Queues lent bytes and has ``ChannelHandler/writeCompleted(_:tag:result:)`` called with `tag` when it is over.
+    public func write(_ bytes: ReadBytes, tag: UInt64) { write(bytes, completion: .handler(self, tag: tag)) }
+
+    /// Queues a copy of `bytes`.
+    public func write(_ bytes: RawSpan) {
+        if Self.findBackwards(.write, from: previous) == nil {
+            bytes.withUnsafeBytes { channel.enqueueCopy($0, .none) }
+        } else {
+            write(Buffer(copying: bytes))
+        }
+    }
+
+    /// Queues a buffer, without a copy unless it is small.
+    @discardableResult
+    public func write(_ buffer: Buffer) -> WriteHandle { write(buffer, promise: .none) }
+
+    /// Queues a buffer and has ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler called with `tag` when
+    /// it is over. Allocates nothing.
+    ///
+    /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed.
+    @discardableResult
+    public func write(_ buffer: Buffer, tag: UInt64) -> WriteHandle {
+        write(buffer, promise: WritePromise(completion: .handler(self, tag: tag)))
+    }
+
+    /// Queues a buffer whose completion somebody else waits for.
+    @discardableResult
+    public func write(_ buffer: Buffer, promise: WritePromise) -> WriteHandle {
+        if let target = Self.findBackwards(.write, from: previous) {
+            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
+            return WriteHandle(sequence: .max)
+        }
+        return channel.enqueue(buffer, promise.completion)
+    }
+
+    /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
+    public func flush() {
+        if let target = Self.findBackwards(.flush, from: previous) {
+            target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
+        } else {
+            channel.flushQueue()
+        }
+    }
+
+    /// ``write(_:)-(Buffer)`` and ``flush()``.
+    @discardableResult
+    public func writeAndFlush(_ buffer: Buffer) -> WriteHandle {
+        let handle = write(buffer)
+        flush()
+        return handle
+    }
+
+    /// Closes the channel. Default: graceful.
+    public func close(_ mode: CloseMode = .graceful) {
+        if let target = Self.findBackwards(.close, from: previous) {
+            target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
+        } else {
+            channel.closeNow(mode)
+        }
+    }
+
+    @inline(__always)
+    private func write(_ bytes: ReadBytes, completion: WriteCompletion) {
+        if Self.findBackwards(.write, from: previous) == nil {
+            channel.enqueue(lent: bytes, completion)
+        } else {
+            write(bytes.take(), promise: WritePromise(completion: completion))
+        }
+    }
+
+    func tellWriteCompleted(tag: UInt64, result: WriteResult) {
+        handler.writeCompleted(self, tag: tag, result: result)
+    }
+}
