@@ -6,7 +6,7 @@
 #define CT_DEFAULT_SUBMISSION_ENTRIES 1024u
 #define CT_DEFAULT_CHUNK_SIZE (64u * 1024)
 #define CT_DEFAULT_CLASSIC_CHUNK_SIZE (16u * 1024)
-#define CT_DEFAULT_CHUNKS_LENT 8u
+#define CT_DEFAULT_CHUNKS_LENT 32u
 #define CT_DEFAULT_RECEIVE_BUDGET (64ull * 1024 * 1024)
 #define CT_PAGE 4096u
 // A starved connection is fed per lent chunk this many at a time: more would only run dry again.

@@ -20,16 +20,14 @@
 #define CT_BACKLOG_MAX 4096u
 #define CT_VECTORS 16384u
 #define CT_ADDRESSES 64u
-#define CT_LENT_DECAY_TURNS 4096u
 
 typedef struct ct_uring {
     ct_ring ring;
     ct_buffer_ring buffers;
     bool incremental;
     bool drain;                     // the last batch hit the cap
-    uint32_t lent, lent_base, lent_target;
+    uint32_t lent, lent_target;    // lending more than fits the cache makes large messages slower, not faster
     uint32_t free_ids;              // how many of free_id[] are valid
-    uint64_t decay_turn;
     ct_chunk *_Nullable chunk_of[CT_BUFFER_ENTRIES];
     uint16_t free_id[CT_BUFFER_ENTRIES];
     // Scratch the kernel reads while it takes the requests; free again once it has taken all of them.
@@ -58,8 +56,7 @@ static int uring_open(ct_loop *loop, const ct_loop_options *options, ct_failure 
     u->incremental = ct_probe()->incremental_buffers && !options->classic_buffers;
     u->drain = false;
     u->lent = 0;
-    u->lent_base = u->lent_target = options->chunks_lent < CT_BUFFER_ENTRIES ? options->chunks_lent : CT_BUFFER_ENTRIES;
-    u->decay_turn = 0;
+    u->lent_target = options->chunks_lent < CT_BUFFER_ENTRIES ? options->chunks_lent : CT_BUFFER_ENTRIES;
     u->vectors_used = u->messages_used = u->addresses_used = 0;
     u->free_ids = CT_BUFFER_ENTRIES;
     for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
@@ -256,19 +253,8 @@ static bool uring_has_memory(ct_loop *loop) {
     return uring_of(loop)->lent > 0;
 }
 
-// What grew under load goes back when the load is gone.
-static void uring_decay(ct_loop *loop) {
-    ct_uring *u = uring_of(loop);
-    if (ct_likely(u->lent_target == u->lent_base) || loop->statistics.turns < u->decay_turn) return;
-    u->lent_target = u->lent_target / 2 > u->lent_base ? u->lent_target / 2 : u->lent_base;
-    u->decay_turn = loop->statistics.turns + CT_LENT_DECAY_TURNS;
-}
-
 static void uring_exhausted(ct_loop *loop, ct_slot *slot) {
-    ct_uring *u = uring_of(loop);
     loop->statistics.receive_exhausted++;
-    u->lent_target = u->lent_target * 2 < CT_BUFFER_ENTRIES ? u->lent_target * 2 : CT_BUFFER_ENTRIES;
-    u->decay_turn = loop->statistics.turns + CT_LENT_DECAY_TURNS;
     if (uring_has_memory(loop)) {
         loop->statistics.receive_rearms++;
         if (uring_receive(loop, slot) == 0) return;
@@ -409,7 +395,6 @@ static uint32_t uring_poll(ct_loop *loop, ct_event *events, uint32_t capacity, u
     ct_uring *u = uring_of(loop);
     struct io_uring_cq *cq = &u->ring.io.cq;
     uring_lend(loop);
-    uring_decay(loop);
     // Completions left over from a full batch come first: the queue is empty whenever we enter.
     if (ct_likely(*cq->khead == __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE))) {
         uint32_t wait = timeout > 0;

@@ -157,7 +157,7 @@ typedef struct ct_loop_options {
     enum ct_engine_kind engine;
     uint32_t submission_entries;    // 0: 1024
     uint32_t chunk_size;            // bytes; 0: 64 KiB
-    uint32_t chunks_lent;           // how many chunks the kernel starts with; 0: 8, or 32 classic ones
+    uint32_t chunks_lent;           // how many chunks the kernel holds; 0: 32, or 128 classic ones
     uint64_t receive_budget;        // bytes of receive memory for this loop; 0: 64 MiB
     bool classic_buffers;           // for tests: do not use incremental buffer consumption
 } ct_loop_options;

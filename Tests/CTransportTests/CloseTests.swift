@@ -1,0 +1,119 @@
+import CTransport
+import Glibc
+import Testing
+
+@Suite struct CloseTests {
+    /// io_uring.md 1.8: a connection with a receive armed and a send blocked is closed: both end, then CLOSED, and the
+    /// peer sees what was accepted for sending and then the end.
+    @Test(arguments: Variant.all, Transport.allCases)
+    func receiveAndSendInFlight(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            let (endpoint, peer) = try loop.connection(transport)
+            ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            let bytes = pattern(5_000_000)
+            #expect(endpoint.send(bytes, on: loop) == 0)
+            loop.settle()
+            #expect(endpoint.slot.pointee.receive_armed && endpoint.slot.pointee.sends_in_flight == 1)
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            let over = endpoint.happenings.drop { if case .sent = $0 { true } else { false } }
+            #expect(Set(over.dropLast().map { "\($0)" }) == ["endOfStream", "sendFailed(\(EPIPE))"])
+            #expect(over.count == 3 && over.last == .closed)
+            #expect(loop.reaches { peer.read(); return peer.atEnd })
+            let accepted = endpoint.happenings.reduce(0) { if case .sent(let n) = $1 { $0 + n } else { $0 } }
+            #expect(peer.received == Array(bytes[..<accepted]))
+        }
+    }
+
+    /// Everything at once on one loop: listeners, connects, receives, sends, in every state; all slots come free, once.
+    @Test(arguments: Engine.available)
+    func everythingInFlight(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let full = try Listener(backlog: 0)
+            let first = try full.connectPeer()
+            var peers = [first]
+            for i in 0..<40 {
+                let listener = try loop.open(Listener().fd, listener: true)
+                #expect(ct_accept_start(loop.loop, listener.slot) == 0)
+                let connecting = try loop.open(full.socket())
+                #expect(loop.connect(connecting, to: full.address) == 0)
+                let (endpoint, peer) = try loop.connection(Transport.allCases[i % 3], receiving: i % 4 != 0)
+                if i % 5 != 0 { #expect(endpoint.send(pattern(3_000_000), vectors: 4, on: loop) == 0) }
+                if i % 2 == 0 { peer.write(pattern(20_000)) }
+                if i % 7 == 0 { peer.reset() }
+                peers.append(peer)
+                if i % 10 == 0 { loop.turn() }
+            }
+            for endpoint in loop.endpoints.values { loop.close(endpoint) }
+            #expect(loop.reaches { loop.statistics.slots_open == 0 })
+            close(full.fd)
+        }
+    }
+
+    /// Closing right behind a send that the kernel took delivers its bytes: no reset because of bytes we had not read
+    /// (the receive drains them first).
+    @Test(arguments: Engine.available)
+    func unreadBytesDoNotReset(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            loop.settle()
+            #expect(endpoint.send(pattern(1000), on: loop) == 0)
+            #expect(loop.reaches { endpoint.happenings == [.sent(bytes: 1000)] })
+            peer.write(pattern(30_000))
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            #expect(loop.reaches { peer.read(); return peer.atEnd || peer.failure != 0 })
+            #expect(peer.failure == 0)
+            #expect(peer.received == pattern(1000))
+        }
+    }
+
+    /// The peer was faster: closing a connection it has reset ends as quietly.
+    @Test(arguments: Engine.available)
+    func afterAReset(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            loop.settle()
+            peer.reset()
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            let (blocked, blockedPeer) = try loop.connection(.tcp)
+            #expect(blocked.send(pattern(5_000_000), on: loop) == 0)
+            loop.settle()
+            blockedPeer.reset()
+            loop.close(blocked)
+            #expect(loop.reaches { blocked.isClosed })
+        }
+    }
+
+    /// Closed before the loop has turned once: what was queued never starts, or ends, but the slot comes free.
+    @Test(arguments: Engine.available)
+    func beforeTheFirstTurn(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            #expect(endpoint.send(pattern(10), on: loop) == 0)
+            peer.write([1, 2, 3])
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            #expect(endpoint.happenings.last == .closed)
+        }
+    }
+
+    /// Closing from within the turn that delivered the bytes, again and again with reused slots: every event finds the
+    /// owner it was meant for.
+    @Test(arguments: Engine.available)
+    func churn(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            for round in 0..<300 {
+                let (endpoint, peer) = try loop.connection()
+                let bytes = pattern(20, seed: round)
+                endpoint.onReceive = { [unowned endpoint] _ in loop.close(endpoint) }
+                peer.write(bytes)
+                if round % 3 == 0 { peer.close() }
+                #expect(loop.reaches { endpoint.isClosed })
+                #expect(endpoint.received == bytes)
+            }
+            #expect(loop.statistics.slots_open == 0)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import CTransport
+import Glibc
+import Testing
+
+@Suite struct EndOfStreamTests {
+    /// What the peer wrote before it stopped writing is delivered before the end of the stream, and our side can still
+    /// answer (half-close).
+    @Test(arguments: Variant.all, Transport.allCases)
+    func comesBehindTheData(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            let (endpoint, peer) = try loop.connection(transport)
+            let bytes = pattern(150_000)
+            var written = 0
+            #expect(loop.reaches {
+                if written < bytes.count { written += max(0, peer.write(Array(bytes[written...]))) }
+                return written == bytes.count
+            })
+            peer.shutdownOutput()
+            #expect(loop.reaches { endpoint.happenings.last == .endOfStream })
+            #expect(endpoint.happenings == [.received(bytes: bytes.count), .endOfStream])
+            #expect(endpoint.received == bytes)
+            #expect(!endpoint.slot.pointee.receive_armed)
+            #expect(!endpoint.slot.pointee.receive_wanted)
+            #expect(endpoint.send([1, 2, 3], on: loop) == 0)
+            #expect(loop.reaches { peer.read() == [1, 2, 3] })
+        }
+    }
+
+    /// Data and end of stream that are there before the receive is armed, for one byte too: the end is not missed behind
+    /// a read that leaves room in the buffer (liburing#1549; epoll: a short read).
+    @Test(arguments: Variant.all, Transport.allCases)
+    func thereBeforeTheReceive(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            let (endpoint, peer) = try loop.connection(transport, receiving: false)
+            peer.write([7])
+            peer.close()
+            loop.settle()
+            #expect(endpoint.happenings.isEmpty)
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            #expect(loop.reaches { endpoint.happenings == [.received(bytes: 1), .endOfStream] })
+        }
+    }
+
+    /// Many small writes and an end, over and over: neither engine loses the end in a race (liburing#1549).
+    @Test(arguments: Engine.available, Transport.allCases)
+    func isNeverMissed(engine: Engine, transport: Transport) throws {
+        try withLoop(engine) { loop in
+            for round in 0..<50 {
+                let (endpoint, peer) = try loop.connection(transport)
+                for _ in 0..<(round % 5) { peer.write([1, 2, 3]) }
+                if round % 2 == 0 { loop.turn() }
+                peer.write([9])
+                peer.shutdownOutput()
+                #expect(loop.reaches { endpoint.happenings.last == .endOfStream })
+                #expect(endpoint.received.count == 3 * (round % 5) + 1)
+                loop.close(endpoint)
+            }
+        }
+    }
+
+    /// A receive that is started again after the end meets the end again.
+    @Test(arguments: Engine.available)
+    func isThereAgain(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection()
+            peer.close()
+            #expect(loop.reaches { endpoint.happenings == [.endOfStream] })
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            #expect(loop.reaches { endpoint.happenings == [.endOfStream, .endOfStream] })
+        }
+    }
+
+    /// H5: a reset is an error and not an end, after which nothing is armed.
+    @Test(arguments: Engine.available)
+    func resetIsAnError(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            loop.settle()
+            peer.reset()
+            #expect(loop.reaches { endpoint.happenings == [.receiveFailed(ECONNRESET)] })
+            #expect(!endpoint.slot.pointee.receive_armed)
+            #expect(endpoint.send([1], on: loop) == 0)
+            #expect(loop.reaches { endpoint.happenings.count == 2 })
+            #expect(endpoint.happenings.last == .sendFailed(EPIPE))
+        }
+    }
+}

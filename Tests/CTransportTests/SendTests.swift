@@ -1,0 +1,103 @@
+import CTransport
+import Glibc
+import Testing
+
+@Suite struct SendTests {
+    /// A gathering send puts its pieces on the wire in order (W16, W23).
+    @Test(arguments: Engine.available, Transport.allCases)
+    func gathers(engine: Engine, transport: Transport) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(transport)
+            let bytes = pattern(3000)
+            #expect(endpoint.send(bytes, vectors: 1000, on: loop) == 0)
+            #expect(endpoint.slot.pointee.sends_in_flight == 1)
+            #expect(loop.reaches { endpoint.outgoing == nil && peer.read().count == 3000 })
+            #expect(endpoint.happenings == [.sent(bytes: 3000)])
+            #expect(endpoint.slot.pointee.sends_in_flight == 0)
+            #expect(peer.received == bytes)
+        }
+    }
+
+    /// The result of a send is never told within the call: it is an event of a later turn.
+    @Test(arguments: Engine.available)
+    func resultComesWithTheNextTurn(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, _) = try loop.connection(receiving: false)
+            #expect(endpoint.send([1], on: loop) == 0)
+            #expect(endpoint.happenings.isEmpty && endpoint.slot.pointee.sends_in_flight == 1)
+            loop.turn(deadline: .max)
+            #expect(endpoint.happenings == [.sent(bytes: 1)])
+        }
+    }
+
+    /// W19, W27: a peer that does not read blocks the send, with the operation in flight and no event; when it reads, the
+    /// send goes on, and every byte arrives once.
+    @Test(arguments: Engine.available, Transport.allCases)
+    func slowReader(engine: Engine, transport: Transport) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(transport)
+            ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            let bytes = pattern(2_000_000)
+            #expect(endpoint.send(bytes, on: loop) == 0)
+            loop.settle()
+            #expect(endpoint.slot.pointee.sends_in_flight == 1)
+            #expect(endpoint.outgoing != nil)
+            let eventsBefore = endpoint.happenings.count
+            loop.settle()
+            #expect(endpoint.happenings.count == eventsBefore, "a blocked send is silent")
+            #expect(loop.reaches { peer.read().count == bytes.count && endpoint.outgoing == nil })
+            #expect(peer.received == bytes)
+            #expect(loop.statistics.sent_bytes == UInt64(bytes.count))
+        }
+    }
+
+    /// A send blocked by a peer that resets ends with an error.
+    @Test(arguments: Engine.available)
+    func resetEndsABlockedSend(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
+            ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            loop.settle()
+            #expect(endpoint.slot.pointee.sends_in_flight == 1)
+            peer.reset()
+            #expect(loop.reaches { endpoint.outgoing == nil })
+            let last = endpoint.happenings.last
+            #expect(last == .sendFailed(ECONNRESET) || last == .sendFailed(EPIPE))
+            #expect(endpoint.slot.pointee.sends_in_flight == 0)
+        }
+    }
+
+    /// Receiving goes on while a send is blocked: two peers that both write first do not lock each other out.
+    @Test(arguments: Engine.available)
+    func receivesWhileBlocked(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            loop.settle()
+            #expect(endpoint.slot.pointee.sends_in_flight == 1)
+            peer.write(pattern(1000))
+            #expect(loop.reaches { endpoint.received == pattern(1000) })
+        }
+    }
+
+    /// Zero-copy is a request: where the kernel copies after all, the bytes arrive the same, and each send that said
+    /// "more follows" is followed by exactly one notification.
+    @Test(arguments: Engine.available)
+    func zeroCopy(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            let bytes = pattern(100_000)
+            #expect(endpoint.send(bytes, zeroCopy: true, on: loop) == 0)
+            #expect(loop.reaches {
+                peer.read().count == bytes.count && endpoint.outgoing == nil
+                    && endpoint.slot.pointee.notifications_in_flight == 0
+            })
+            #expect(peer.received == bytes)
+            let sends = endpoint.happenings.count { if case .sent = $0 { true } else { false } }
+            let notifications = endpoint.happenings.count { $0 == .notified }
+            #expect(notifications == (engine == .uring ? sends : 0))
+        }
+    }
+}

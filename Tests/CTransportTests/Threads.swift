@@ -1,0 +1,46 @@
+import Glibc
+
+/// A thread of the test's own. What it found out is handed back by `join()`, so that expectations stay in the test.
+final class TestThread<Result: Sendable> {
+    private final class Box: @unchecked Sendable {
+        let body: @Sendable () -> Result
+        var result: Result?
+        init(_ body: @escaping @Sendable () -> Result) { self.body = body }
+    }
+    private let box: Box
+    private var thread = pthread_t()
+
+    init(_ body: @escaping @Sendable () -> Result) {
+        box = Box(body)
+        let created = pthread_create(&thread, nil, { argument in
+            let box = Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+            box.result = box.body()
+            return nil
+        }, Unmanaged.passRetained(box).toOpaque())
+        precondition(created == 0)
+    }
+
+    func join() -> Result {
+        pthread_join(thread, nil)
+        return box.result!
+    }
+}
+
+/// Lets a pointer of the C core go to another thread, where its functions say "any thread".
+struct Handle<Pointer>: @unchecked Sendable {
+    let pointer: Pointer
+    init(_ pointer: Pointer) { self.pointer = pointer }
+}
+
+// What Glibc's module leaves out, because it is compiled without _GNU_SOURCE.
+
+/// The kernel's number of this thread.
+func threadID() -> pid_t {
+    unsafeBitCast(dlsym(nil, "gettid"), to: (@convention(c) () -> pid_t).self)()
+}
+
+/// Gives this thread a descriptor table of its own: what it opens and closes from now on is nobody else's business.
+func unshareDescriptors() -> Int32 {
+    let cloneFiles: Int32 = 0x400
+    return unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)(cloneFiles)
+}

@@ -1,0 +1,141 @@
+import CTransport
+import Glibc
+import Testing
+
+@Suite struct TurnTests {
+    /// "One turn, one system call": however many connections have something to say (io_uring.md 1.2 to 1.4).
+    @Test(arguments: Engine.available)
+    func oneEnterATurn(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let pairs = try (0..<100).map { _ in try loop.connection() }
+            loop.settle()
+            for round in 1...20 {
+                for (_, peer) in pairs { peer.write(pattern(64)) }
+                #expect(loop.reaches { pairs.allSatisfy { $0.0.received.count == 64 * round } })
+                for (endpoint, _) in pairs { #expect(endpoint.send(pattern(64), on: loop) == 0) }
+                #expect(loop.reaches { pairs.allSatisfy { $0.0.outgoing == nil } })
+            }
+            let statistics = loop.statistics
+            #expect(statistics.enters <= statistics.turns)
+            #expect(statistics.enters_queue_full == 0)
+            #expect(statistics.receives == 100 * 20 && statistics.sends == 100 * 20)
+        }
+    }
+
+    /// The event array is never overrun, whatever is ready, and what did not fit comes later.
+    @Test(arguments: Variant.all)
+    func capacityIsRespected(variant: Variant) throws {
+        try withLoop(variant.engine, capacity: 64, configure: { $0.classic_buffers = variant.classicBuffers }) { loop in
+            let listener = try Listener()
+            let server = try loop.open(listener.fd, listener: true)
+            #expect(ct_accept_start(loop.loop, server.slot) == 0)
+            let peers = try (0..<100).map { _ in try listener.connectPeer() }
+            let pairs = try (0..<200).map { _ in try loop.connection() }
+            for (endpoint, peer) in pairs {
+                peer.write(pattern(20_000))
+                peer.shutdownOutput()
+                #expect(endpoint.send(pattern(10), on: loop) == 0)
+            }
+            var most = 0
+            #expect(loop.reaches {
+                most = max(most, loop.eventsOfTurn)
+                return server.acceptedDescriptors.count == 100
+                    && pairs.allSatisfy { $0.0.happenings.contains(.endOfStream) && $0.0.outgoing == nil }
+            })
+            #expect(most <= 64)
+            for (endpoint, _) in pairs { #expect(endpoint.received == pattern(20_000)) }
+            for fd in server.acceptedDescriptors { close(fd) }
+            #expect(peers.count == 100)
+        }
+    }
+
+    /// liburing#1043: a connection that floods does not shut the others out. Before it is through, everybody who had
+    /// one small message has been heard.
+    @Test(arguments: Variant.all)
+    func floodLeavesRoomForOthers(variant: Variant) throws {
+        try withLoop(variant) { loop in
+            let (flood, flooder) = try loop.connection(.tcp)
+            ct_socket_set_int(flooder.fd, SOL_SOCKET, SO_SNDBUF, 4_000_000)
+            let pairs = try (0..<20).map { _ in try loop.connection() }
+            loop.settle()
+            var written = 0
+            while true {
+                let count = flooder.write(pattern(500_000))
+                if count <= 0 { break }
+                written += count
+            }
+            for (_, peer) in pairs { peer.write([1]) }
+            var floodedBefore = 0
+            #expect(loop.reaches {
+                // Keep the flood going, so that it is never through by itself.
+                let count = flooder.write(pattern(500_000))
+                if count > 0 { written += count }
+                floodedBefore = flood.received.count
+                return pairs.allSatisfy { $0.0.received == [1] }
+            })
+            #expect(floodedBefore < written)
+        }
+    }
+
+    /// A wait without deadline ends when something happens, on any thread.
+    @Test(.timeLimit(.minutes(1)), arguments: Engine.available)
+    func waitEndsWithTraffic(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection()
+            let fd = peer.fd
+            let writer = TestThread { Glibc.send(fd, [5] as [UInt8], 1, 0) }
+            while endpoint.received.isEmpty { loop.turn(deadline: .max) }
+            #expect(writer.join() == 1)
+        }
+    }
+
+    /// A deadline in the past, or 0, does not wait.
+    @Test(.timeLimit(.minutes(1)), arguments: Engine.available)
+    func deadlineZeroDoesNotWait(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            for _ in 0..<100 { loop.turn(deadline: 0) }
+            for _ in 0..<100 { loop.turn(deadline: 1) }
+            #expect(loop.statistics.turns == 200)
+        }
+    }
+
+    /// No allocation per message: after warm-up, ten thousand messages in and out allocate nothing in the core.
+    @Test(arguments: Engine.available)
+    func messagesAllocateNothing(engine: Engine) throws {
+        let loop = try TestLoop(engine)
+        defer { loop.finish() }
+        let (endpoint, peer) = try loop.connection()
+        let events = UnsafeMutablePointer<ct_event>.allocate(capacity: 64)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 1)
+        defer {
+            events.deallocate()
+            memory.deallocate()
+        }
+        var vector = iovec(iov_base: memory, iov_len: 64)
+        memory.initializeMemory(as: UInt8.self, repeating: 7, count: 64)
+        var received = 0
+        func exchange(_ messages: Int) {
+            for _ in 0..<messages {
+                _ = Glibc.send(peer.fd, memory, 64, Int32(MSG_DONTWAIT))
+                var sent = false
+                while !sent {
+                    let count = Int(ct_loop_run_once(loop.loop, .max, events, 64))
+                    for i in 0..<count where events[i].kind == CT_EVENT_RECEIVE {
+                        received += Int(events[i].result)
+                        if events[i].has(CT_EVENT_CHUNK_DONE) { ct_chunk_release(events[i].chunk!) }
+                        ct_send(loop.loop, endpoint.slot, &vector, 1)
+                    }
+                    for i in 0..<count where events[i].kind == CT_EVENT_SEND { sent = true }
+                }
+                _ = Glibc.recv(peer.fd, memory, 64, Int32(MSG_DONTWAIT))
+            }
+        }
+        // Long enough for every chunk to have been lent and come back.
+        exchange(40_000)
+        let before = ct_memory_thread_allocated()
+        exchange(10_000)
+        let after = ct_memory_thread_allocated()
+        #expect(after == before)
+        #expect(received == 50_000 * 64)
+    }
+}
