@@ -169,7 +169,9 @@ import Testing
             peer.write(pattern(100_000))
             #expect(loop.reaches { loop.statistics.chunk_bytes > UInt64(Self.budget / 2) })
             #expect(ct_chunk_is_scarce(chunk))
-            #expect(TestThread { [handle = Handle(chunk)] in ct_chunk_is_scarce(handle.pointer) }.join())
+            let shared = Handle(chunk)
+            let elsewhere = TestThread { ct_chunk_is_scarce(shared.pointer) }.join()
+            #expect(elsewhere)
             loop.close(endpoint)
             // On another thread the memory goes back to the allocator at once instead of to the loop's spare chunks.
             let held = Handle(loop.held)

@@ -2,28 +2,34 @@ import Glibc
 
 /// A thread of the test's own. What it found out is handed back by `join()`, so that expectations stay in the test.
 final class TestThread<Result: Sendable> {
-    private final class Box: @unchecked Sendable {
-        let body: @Sendable () -> Result
+    private final class Outcome: @unchecked Sendable {
         var result: Result?
-        init(_ body: @escaping @Sendable () -> Result) { self.body = body }
     }
-    private let box: Box
+    private let outcome = Outcome()
     private var thread = pthread_t()
 
     init(_ body: @escaping @Sendable () -> Result) {
-        box = Box(body)
-        let created = pthread_create(&thread, nil, { argument in
-            let box = Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
-            box.result = box.body()
-            return nil
-        }, Unmanaged.passRetained(box).toOpaque())
+        let outcome = outcome
+        let work = Unmanaged.passRetained(Work { outcome.result = body() })
+        let created = pthread_create(&thread, nil, runWork, work.toOpaque())
         precondition(created == 0)
     }
 
+    @discardableResult
     func join() -> Result {
         pthread_join(thread, nil)
-        return box.result!
+        return outcome.result!
     }
+}
+
+private final class Work {
+    let run: () -> Void
+    init(_ run: @escaping () -> Void) { self.run = run }
+}
+
+private func runWork(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue().run()
+    return nil
 }
 
 /// Lets a pointer of the C core go to another thread, where its functions say "any thread".

@@ -51,6 +51,25 @@ public struct ClientBootstrap: Sendable {
         try await attempt { $0.start([address]) }
     }
 
+    /// Connects and gives the channel as a ``Connection``, to be used by tasks.
+    ///
+    /// - Throws: as ``connect(host:port:)``.
+    public func open(host: String, port: UInt16) async throws(TransportError) -> Connection {
+        let bridge = InboundBridge()
+        return Connection(channel: try await ending(with: bridge).connect(host: host, port: port), bridge: bridge)
+    }
+
+    /// Connects to `address` and gives the channel as a ``Connection``.
+    public func open(_ address: SocketAddress) async throws(TransportError) -> Connection {
+        let bridge = InboundBridge()
+        return Connection(channel: try await ending(with: bridge).connect(to: address), bridge: bridge)
+    }
+
+    private func ending(with bridge: InboundBridge) -> ClientBootstrap {
+        let handlers = makeHandlers
+        return self.handlers { handlers() + [bridge] }
+    }
+
     private func attempt(_ begin: @escaping @Sendable (ConnectAttempt) -> Void) async throws(TransportError) -> Channel {
         let attempt = ConnectAttempt(
             loop: group.preferred(), configuration: ChannelConfiguration(options), timeout: timeout, makeHandlers)

@@ -29,6 +29,30 @@ public struct ServerBootstrap: Sendable {
         changed { $0.makeHandlers = make }
     }
 
+    /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers.
+    ///
+    /// When `body` returns or throws, the channel closes gracefully. When the channel closes first, the task is cancelled.
+    ///
+    ///     .serve { connection in
+    ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
+    ///     }
+    public func serve(_ body: @escaping @Sendable (Connection) async throws -> Void) -> ServerBootstrap {
+        changed { bootstrap in
+            let handlers = bootstrap.makeHandlers
+            bootstrap.makeHandlers = { handlers() + [InboundBridge { connection in Self.serve(connection, body) }] }
+        }
+    }
+
+    private static func serve(
+        _ connection: Connection, _ body: @escaping @Sendable (Connection) async throws -> Void
+    ) -> Task<Void, Never> {
+        Task(executorPreference: connection.channel.eventLoop.taskExecutor) {
+            // What the body throws ends its connection, and that is all it can mean here.
+            try? await body(connection)
+            connection.channel.close()
+        }
+    }
+
     /// How many connections the kernel keeps waiting to be accepted; it caps the number at `net.core.somaxconn`.
     /// Default 4,096, the kernel's own cap since 5.4.
     public func backlog(_ count: Int) -> ServerBootstrap { changed { $0.backlog = Int32(clamping: max(1, count)) } }

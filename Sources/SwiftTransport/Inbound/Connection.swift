@@ -1,0 +1,80 @@
+/// A channel as structured concurrency sees it: what comes in is a sequence, what goes out is awaited.
+///
+///     for try await bytes in connection.inbound {
+///         try await connection.write(bytes)
+///     }
+///
+/// Any task may use it. A task on the channel's own loop never changes threads, and suspends only when there is nothing
+/// to read.
+public struct Connection: Sendable {
+    /// The channel beneath.
+    public let channel: Channel
+    let bridge: InboundBridge
+
+    /// The bytes the peer sends, in pieces as they came, until it has finished sending. To be read by one task at a time.
+    ///
+    /// When the task falls 64 KiB behind, the channel reads no more until it has caught up: the peer is slowed down and
+    /// memory stays bounded.
+    public var inbound: InboundBytes { InboundBytes(connection: self) }
+
+    /// Sends `buffer` and returns when the kernel has accepted all of it. That is not yet the peer's word.
+    ///
+    /// - Throws: `.closed` with the first cause, `.outboundQueueFull`, `.outputShutDown`, `.loopShutDown`.
+    public func write(_ buffer: Buffer) async throws(TransportError) { try await channel.send(buffer) }
+
+    /// Closes the channel and returns when it is closed. Default: graceful.
+    public func close(_ mode: CloseMode = .graceful) async {
+        channel.close(mode)
+        await channel.closed()
+    }
+}
+
+/// The bytes that come in on a ``Connection``.
+public struct InboundBytes: AsyncSequence, Sendable {
+    /// A piece, as it came.
+    public typealias Element = Buffer
+    /// What broke the connection.
+    public typealias Failure = TransportError
+
+    let connection: Connection
+
+    /// Begins reading where the last reader stopped.
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(connection: connection) }
+
+    /// Reads piece after piece.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let connection: Connection
+
+        /// The next piece; `nil` when the peer has finished sending or the channel was closed.
+        ///
+        /// - Throws: what broke the connection, or `.cancelled` when the task was cancelled while it waited.
+        public mutating func next() async throws(TransportError) -> Buffer? {
+            let loop = connection.channel.eventLoop
+            let bridge = connection.bridge
+            if loop.isCurrent, let ready = bridge.takeReady() { return try ready.get() }
+            let outcome = await withTaskCancellationHandler {
+                await withUnsafeContinuation { continuation in
+                    if loop.isCurrent {
+                        bridge.wait(continuation)
+                    } else {
+                        loop.post(WaitWork(bridge, continuation))
+                    }
+                }
+            } onCancel: {
+                loop.post(ClosureWork { _ in bridge.cancelWait() })
+            }
+            return try outcome.get()
+        }
+    }
+}
+
+private final class WaitWork: LoopWork {
+    private let bridge: InboundBridge
+    private let continuation: UnsafeContinuation<InboundBridge.Outcome, Never>
+    init(_ bridge: InboundBridge, _ continuation: UnsafeContinuation<InboundBridge.Outcome, Never>) {
+        self.bridge = bridge
+        self.continuation = continuation
+    }
+    override func run(on loop: EventLoop) { bridge.wait(continuation) }
+    override func reject() { continuation.resume(returning: .success(nil)) }
+}

@@ -1,0 +1,103 @@
+/// The last handler of a ``Connection``: keeps what comes in until a task asks for it, and stops reading when the task falls
+/// behind. The loop's thread only, except where said.
+final class InboundBridge: ChannelHandler, @unchecked Sendable {
+    static let interests: ChannelEvents = [.active, .read, .readComplete, .inputClosed, .error, .inactive]
+
+    typealias Outcome = Result<Buffer?, TransportError>
+
+    /// Kept bytes above which reading pauses, and at or below which it goes on.
+    static let high = 64 * 1024
+    static let low = 32 * 1024
+
+    private var channel: Channel?
+    private var buffers: [Buffer] = []
+    private var first = 0
+    private var bytes = 0
+    private var end: Outcome?
+    private var isPaused = false
+    private var waiter: UnsafeContinuation<Outcome, Never>?
+    private let started: (@Sendable (Connection) -> Task<Void, Never>)?
+    private var task: Task<Void, Never>?
+
+    /// - Parameter started: begins the task that serves the connection; it is cancelled when the channel is closed.
+    init(started: (@Sendable (Connection) -> Task<Void, Never>)? = nil) { self.started = started }
+
+    // MARK: From the channel
+
+    func channelActive(_ context: ChannelContext) {
+        channel = context.channel
+        task = started?(Connection(channel: context.channel, bridge: self))
+    }
+
+    func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        let buffer = bytes.take()
+        self.bytes += buffer.count
+        buffers.append(buffer)
+        if self.bytes >= Self.high, !isPaused {
+            isPaused = true
+            context.channel.setAutomaticReading(false)
+        }
+    }
+
+    // Once per turn and not per piece: a task that is woken finds all there is, and does not suspend for the rest.
+    func channelReadComplete(_ context: ChannelContext) { wake() }
+
+    func inputClosed(_ context: ChannelContext) { finish(.success(nil)) }
+    func errorCaught(_ context: ChannelContext, _ error: TransportError) { finish(.failure(error)) }
+
+    func channelInactive(_ context: ChannelContext) {
+        finish(.success(nil))
+        task?.cancel()
+        task = nil
+        channel = nil
+    }
+
+    private func finish(_ outcome: Outcome) {
+        if end == nil { end = outcome }
+        wake()
+    }
+
+    private func wake() {
+        guard let waiter, let outcome = takeReady() else { return }
+        self.waiter = nil
+        waiter.resume(returning: outcome)
+    }
+
+    // MARK: To the task
+
+    /// What is there, without waiting.
+    func takeReady() -> Outcome? {
+        guard first < buffers.count else { return end }
+        let buffer = buffers[first]
+        buffers[first] = Buffer()
+        first += 1
+        bytes -= buffer.count
+        if first == buffers.count {
+            buffers.removeAll(keepingCapacity: buffers.count <= 64)
+            first = 0
+        }
+        if isPaused, bytes <= Self.low {
+            isPaused = false
+            channel?.setAutomaticReading(true)
+        }
+        return .success(buffer)
+    }
+
+    /// Only one task may wait at a time; a second one is told that it was one too many.
+    func wait(_ continuation: UnsafeContinuation<Outcome, Never>) {
+        if let outcome = takeReady() {
+            continuation.resume(returning: outcome)
+        } else if waiter != nil {
+            continuation.resume(returning: .failure(TransportError(.cancelled, call: .receive)))
+        } else {
+            waiter = continuation
+        }
+    }
+
+    /// The waiting task was cancelled.
+    func cancelWait() {
+        guard let waiter else { return }
+        self.waiter = nil
+        waiter.resume(returning: .failure(TransportError(.cancelled, call: .receive)))
+    }
+}
