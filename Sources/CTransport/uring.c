@@ -144,11 +144,26 @@ static int uring_accept(ct_loop *loop, ct_slot *slot) {
     return 0;
 }
 
+// Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind them,
+// so a multishot receive that took the last bytes waits for an edge that was before: the end of stream never comes
+// (liburing#1549). A receive armed anew looks again.
+static bool uring_one_shot(ct_slot *slot) {
+    enum { MULTISHOT = 1, ONE_SHOT };
+    if (ct_unlikely(slot->engine_word == 0)) {
+        int family = AF_UNSPEC;
+        socklen_t length = sizeof family;
+        getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
+        slot->engine_word = family == AF_INET || family == AF_INET6 ? MULTISHOT : ONE_SHOT;
+    }
+    return slot->engine_word == ONE_SHOT;
+}
+
 static int uring_receive(ct_loop *loop, ct_slot *slot) {
     if (slot->receive_armed || slot->starved) return 0;
     struct io_uring_sqe *sqe = uring_request(loop);
     if (!sqe) return -ENOBUFS;
-    io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
+    if (ct_unlikely(uring_one_shot(slot))) io_uring_prep_recv(sqe, slot->fd, NULL, 0, 0);
+    else io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
     sqe->ioprio |= CT_IORING_RECVSEND_POLL_FIRST;
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = CT_BUFFER_GROUP;
@@ -286,7 +301,9 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     int32_t result = cqe->res;
     if (!more) slot->receive_armed = slot->receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
-    bool again = !more && slot->state == CT_SLOT_OPEN && slot->receive_wanted;
+    bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
+    // A closing socket is read to its end: bytes left unread make close(2) a reset, and the peer loses what it was sent.
+    bool again = !more && (open || (slot->state == CT_SLOT_CLOSING && result > 0));
     bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
     if (ct_likely(result > 0)) {
         loop->statistics.receives++;
@@ -299,7 +316,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     }
     if (ct_unlikely(again)) {
         loop->statistics.receive_rearms++;
-        if (uring_receive(loop, slot) < 0) ct_loop_starve(loop, slot);
+        if (uring_receive(loop, slot) < 0 && open) ct_loop_starve(loop, slot);
     }
     if (!more) ct_slot_operation_ended(loop, slot);
     // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.

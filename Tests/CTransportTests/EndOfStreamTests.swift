@@ -51,7 +51,7 @@ import Testing
                 if round % 2 == 0 { loop.turn() }
                 peer.write([9])
                 peer.shutdownOutput()
-                #expect(loop.reaches { endpoint.happenings.last == .endOfStream })
+                try #require(loop.reaches { endpoint.happenings.last == .endOfStream })
                 #expect(endpoint.received.count == 3 * (round % 5) + 1)
                 loop.close(endpoint)
             }

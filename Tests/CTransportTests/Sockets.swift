@@ -91,11 +91,15 @@ struct Listener {
         return fd
     }
 
+    /// 0 or the errno of a blocking connect.
+    func connect(_ fd: Int32) -> Int32 {
+        address.withSockaddr { Glibc.connect(fd, $0, $1) } == 0 ? 0 : errno
+    }
+
     /// Connects a plain socket; the backlog takes it without anybody accepting.
     func connectPeer() throws -> Peer {
         let peer = Peer(fd: try socket())
-        let result = address.withSockaddr { Glibc.connect(peer.fd, $0, $1) }
-        try #require(result == 0)
+        try #require(connect(peer.fd) == 0)
         return peer
     }
 }
@@ -112,22 +116,21 @@ extension TestLoop {
     /// A connection of the loop and the plain socket at its other end.
     func connection(_ transport: Transport = .socketPair, receiving: Bool = true) throws -> (Endpoint, Peer) {
         var fds: [Int32] = [-1, -1]
+        let peer: Peer
         if transport == .socketPair {
             let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
             try #require(socketpair(AF_UNIX, type, 0, &fds) == 0)
+            peer = Peer(fd: fds[1])
         } else {
             let listener = try Listener(transport)
-            let peer = try listener.connectPeer()
+            defer { Glibc.close(listener.fd) }
+            peer = try listener.connectPeer()
             fds[0] = accept(listener.fd, nil, nil)
-            try #require(fds[0] >= 0)
-            Glibc.close(listener.fd)
-            let endpoint = try open(fds[0])
-            if receiving { try #require(ct_receive_start(loop, endpoint.slot) == 0) }
-            return (endpoint, peer)
         }
+        peers.append(peer)
         let endpoint = try open(fds[0])
         if receiving { try #require(ct_receive_start(loop, endpoint.slot) == 0) }
-        return (endpoint, Peer(fd: fds[1]))
+        return (endpoint, peer)
     }
 
     func connect(_ endpoint: Endpoint, to address: ct_address) -> Int32 {

@@ -15,6 +15,8 @@ final class TestLoop {
     private let capacity: UInt32
     private(set) var endpoints: [Int: Endpoint] = [:]
     private var nextID = 1
+    /// The other ends of the loop's connections stay open as long as the loop unless a test closes them.
+    var peers: [Peer] = []
     private(set) var firedTimers: [(timer: ct_timer, context: Int, now: UInt64)] = []
     /// Chunk references a test wanted to keep.
     var held: [UnsafeMutablePointer<ct_chunk>] = []

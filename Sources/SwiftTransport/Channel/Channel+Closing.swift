@@ -111,9 +111,12 @@ extension Channel {
     func finishOutput() {
         guard !writing.isFinished, let slot else { return }
         writing.isFinished = true
-        let result = ct_socket_shutdown_output(slot.pointee.fd)
-        // Gone already: the receive says why.
-        if result < 0 { tearDown(resetting: false) } else if reading.isEnded { tearDown(resetting: false) }
+        // Failing means that the connection is gone already; closing is all that is left.
+        if ct_socket_shutdown_output(slot.pointee.fd) < 0 || reading.isEnded {
+            tearDown(resetting: false)
+        } else if state == .active, let first = ChannelContext.find(.userEvent, from: firstContext) {
+            first._withUnsafeGuaranteedRef { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
+        }
     }
 
     private func limitDrain(to duration: Duration) {
@@ -174,4 +177,10 @@ extension Channel {
         eventLoop.descriptorFreed()
         Unmanaged.passUnretained(self).release()
     }
+}
+
+/// What a channel says of itself through ``ChannelHandler/userEvent(_:_:)``.
+public enum ChannelNotice: Sendable, Hashable {
+    /// ``Channel/shutdownOutput()`` is done: the peer gets the end of stream, and the channel still reads.
+    case outputShutDown
 }

@@ -1,16 +1,20 @@
 internal import CTransport
 internal import Synchronization
-#if canImport(Glibc)
-internal import Glibc
-#endif
 
 // Writing, as everybody may do it. What handlers do goes through their context, which ends in the same queue.
 extension Channel {
     /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
     ///
+    /// - Parameter promise: who is told how it ended; default nobody.
+    public func write(_ buffer: Buffer, promise: WritePromise) {
+        write(buffer, promise, flush: false)
+    }
+
+    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
+    ///
     /// - Parameter completion: called once on the channel's loop; `nil` means that the kernel has accepted all bytes.
     public func write(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .closure($0) } ?? .none, flush: false)
+        write(buffer, completion.map { .callback($0) } ?? .none, flush: false)
     }
 
     /// Has everything queued so far sent at the end of the loop's turn. Any thread.
@@ -19,34 +23,33 @@ extension Channel {
     }
 
     /// Queues `buffer` and has it sent. Returns at once. Any thread.
+    public func writeAndFlush(_ buffer: Buffer, promise: WritePromise) {
+        write(buffer, promise, flush: true)
+    }
+
+    /// Queues `buffer` and has it sent. Returns at once. Any thread.
     public func writeAndFlush(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .closure($0) } ?? .none, flush: true)
+        write(buffer, completion.map { .callback($0) } ?? .none, flush: true)
     }
 
-    /// Writes and flushes, and returns when the kernel has accepted every byte. That is not yet the peer's word.
-    ///
-    /// On the channel's own loop (``EventLoop/taskExecutor``) no thread is changed.
-    ///
-    /// - Throws: `.closed` with the first cause, `.outboundQueueFull`, `.outputShutDown`, `.loopShutDown`.
-    public func send(_ buffer: Buffer) async throws(TransportError) {
-        let result: WriteResult = await withUnsafeContinuation { continuation in
-            write(buffer, .continuation(continuation), flush: true)
+    /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. Any
+    /// thread. On its way to the loop it counts as an entry without bytes: their number is not known yet.
+    public func write(message: any Sendable, promise: WritePromise = .none) {
+        if eventLoop.isCurrent {
+            writeFromTail(.message(message), promise)
+        } else {
+            post(.message(message), promise, flush: false)
         }
-        if let result { throw result }
     }
 
-    /// False when writing on would only fill memory: the queue is above its high mark, a flag of the user says so, or the
-    /// channel is not open. Writes are still taken until the hard limit. Any thread; what other threads have under way
-    /// to the loop is counted.
-    public var isWritable: Bool {
-        guard levels.flags == 0 else { return false }
-        let remote = remotePending.load(ordering: .relaxed)
-        return remote == 0 || levels.pending &+ remote <= configuration.waterMark.high.bytes
+    /// Queues a part of a file behind what is queued already, past all handlers. Any thread.
+    public func write(_ file: FileRegion, promise: WritePromise = .none) {
+        if eventLoop.isCurrent {
+            writeFromTail(.file(file), promise)
+        } else {
+            post(.file(file), promise, flush: false)
+        }
     }
-
-    /// Bytes that are queued and not yet accepted by the kernel, with ``WaterMark/entryOverhead`` for each write. Any
-    /// thread.
-    public var pendingBytes: Int { levels.pending &+ remotePending.load(ordering: .relaxed) }
 
     /// Takes a write back. True when it had not been flushed: nothing of it will be sent, and it completes with
     /// `.cancelled`. The channel's loop only.
@@ -56,35 +59,48 @@ extension Channel {
         return cancelQueued(handle)
     }
 
-    private func write(_ buffer: Buffer, _ completion: WriteCompletion, flush: Bool) {
+    // MARK: On the loop or on the way to it
+
+    private func write(_ buffer: Buffer, _ promise: WritePromise, flush: Bool) {
         if eventLoop.isCurrent {
-            writeFromTail(buffer, completion, flush: flush)
-            return
-        }
-        // Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
-        let size = buffer.count &+ WaterMark.entryOverhead.bytes
-        let pending = levels.pending
-        let before = remotePending.wrappingAdd(size, ordering: .relaxed).oldValue
-        if pending &+ before > 0, pending &+ before &+ size > configuration.waterMark.hardLimit.bytes {
-            remotePending.wrappingSubtract(size, ordering: .relaxed)
-            completion.complete(TransportError(.outboundQueueFull))
-            return
-        }
-        eventLoop.post(RemoteWrite(channel: self, buffer: buffer, completion: completion, size: size, flush: flush))
-    }
-
-    /// The channel's loop: as from behind the last handler.
-    fileprivate func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion, flush: Bool) {
-        if let target = ChannelContext.findBackwards(.write, from: lastContext) {
-            let promise = WritePromise(completion: completion)
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
+            writeFromTail(.bytes(buffer), promise)
+            if flush { flushFromTail() }
         } else {
-            enqueue(buffer, completion)
+            post(.bytes(buffer), promise, flush: flush)
         }
-        if flush { flushFromTail() }
     }
 
-    fileprivate func flushFromTail() {
+    /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
+    private func post(_ content: WriteContent, _ promise: WritePromise, flush: Bool) {
+        let size = content.weight &+ WaterMark.entryOverhead.bytes
+        let before = remotePending.wrappingAdd(size, ordering: .relaxed).oldValue &+ levels.pending
+        if before > 0, before &+ size > levels.hardLimit {
+            remotePending.wrappingSubtract(size, ordering: .relaxed)
+            promise.complete(TransportError(.outboundQueueFull))
+            // Nobody waits, and the bytes would be missing: as on the loop, that ends the channel.
+            if promise.isNone { onLoop { self.fail(TransportError(.outboundQueueFull)) } }
+            return
+        }
+        eventLoop.post(RemoteWrite(channel: self, content, promise, size: size, flush: flush))
+    }
+
+    /// The channel's loop: as from behind the last handler. The handle is stale when a handler took the write over.
+    @discardableResult
+    func writeFromTail(_ content: WriteContent, _ promise: WritePromise) -> WriteHandle {
+        let target = ChannelContext.findBackwards(.write, from: lastContext)
+        switch (content, target) {
+        case (.bytes(let buffer), nil): return enqueue(buffer, promise.completion)
+        case (.bytes(let buffer), let target?):
+            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
+        case (.file(let file), _): return enqueue(file, promise.completion)
+        case (.message, nil): refuseMessage(promise)
+        case (.message(let message), let target?):
+            target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: promise) }
+        }
+        return .stale
+    }
+
+    func flushFromTail() {
         if let target = ChannelContext.findBackwards(.flush, from: lastContext) {
             target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
         } else {
@@ -93,29 +109,45 @@ extension Channel {
     }
 }
 
+/// What may be written.
+enum WriteContent {
+    case bytes(Buffer)
+    case file(FileRegion)
+    case message(any Sendable)
+
+    var weight: Int {
+        switch self {
+        case .bytes(let buffer): buffer.count
+        case .file(let file): min(file.count, FileRegion.windowSize)
+        case .message: 0
+        }
+    }
+}
+
 /// A write on its way to the channel's loop.
 private final class RemoteWrite: LoopWork {
     private let channel: Channel
-    private let buffer: Buffer
-    private let completion: WriteCompletion
+    private let content: WriteContent
+    private let promise: WritePromise
     private let size: Int
     private let flush: Bool
 
-    init(channel: Channel, buffer: Buffer, completion: WriteCompletion, size: Int, flush: Bool) {
+    init(channel: Channel, _ content: WriteContent, _ promise: WritePromise, size: Int, flush: Bool) {
         self.channel = channel
-        self.buffer = buffer
-        self.completion = completion
+        self.content = content
+        self.promise = promise
         self.size = size
         self.flush = flush
     }
 
     override func run(on loop: EventLoop) {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        channel.writeFromTail(buffer, completion, flush: flush)
+        channel.writeFromTail(content, promise)
+        if flush { channel.flushFromTail() }
     }
 
     override func reject() {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        completion.complete(TransportError(.loopShutDown))
+        promise.complete(TransportError(.loopShutDown))
     }
 }

@@ -15,7 +15,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     // Seen by every thread. `levels` is written by the loop alone, with plain stores.
     let remotePending = Atomic<Int>(0)
-    let levels = ChannelLevels()
+    let levels: ChannelLevels
 
     // The loop's thread only from here on. No access to one of these spans a call into user code.
     @exclusivity(unchecked) var state = State.opening
@@ -25,6 +25,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var lastContext: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var queue: Unmanaged<OutboundQueue>?
     @exclusivity(unchecked) var nextSequence: UInt64 = 0
+    @exclusivity(unchecked) var zeroCopy: ZeroCopySender?
     @exclusivity(unchecked) var ending: ChannelEnding?
 
     /// Where a channel is in its life.
@@ -61,6 +62,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     init(eventLoop: EventLoop, configuration: ChannelConfiguration) {
         self.configuration = configuration
+        levels = ChannelLevels(configuration.waterMark)
+        if let threshold = configuration.zeroCopyThreshold { zeroCopy = ZeroCopySender(threshold: threshold) }
         super.init(eventLoop: eventLoop)
     }
 
@@ -90,6 +93,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
         switch event.kind {
         case CT_EVENT_CLOSED: finishClose()
         case CT_EVENT_CONNECT: ending?.connected?(event.result)
+        case CT_EVENT_NOTIFICATION: notified(event)
         default: break
         }
     }

@@ -1,7 +1,6 @@
 #if canImport(Glibc)
 internal import Glibc
 #endif
-internal import CTransport
 
 /// An option of a channel or of its socket.
 ///
@@ -10,7 +9,9 @@ internal import CTransport
 public struct ChannelOption: Sendable {
     enum Kind: Sendable {
         case waterMark(WaterMark)
+        case overflow(WaterMark.Overflow)
         case allowHalfClosure(Bool)
+        case zeroCopy(ByteCount?)
         case integer(level: Int32, name: Int32, value: Int32)
         case linger(Duration?)
     }
@@ -28,6 +29,15 @@ public struct ChannelOption: Sendable {
         waterMark(WaterMark(low: low, high: high, hardLimit: hardLimit))
     }
 
+    /// What happens to a write beyond the hard limit. Default `.failWrite`; a write that nobody waits for always closes the
+    /// channel, because its stream would have a hole that nobody knows of.
+    public static func atHardLimit(_ policy: WaterMark.Overflow) -> ChannelOption { ChannelOption(kind: .overflow(policy)) }
+
+    /// Send writes of at least this size without copying them into the kernel, where that is possible (kernel 6.1, never
+    /// on loopback and Unix sockets, where it is slower). At least 32 KiB. Default `nil`: off. The channel gives it up by
+    /// itself when the kernel has no memory for it, does not know it, or copies all the same.
+    public static func zeroCopy(from size: ByteCount?) -> ChannelOption { ChannelOption(kind: .zeroCopy(size)) }
+
     /// Keep the channel open for writing when the peer has finished sending. Default false: then the channel sends what is
     /// queued and closes.
     public static func allowHalfClosure(_ allowed: Bool) -> ChannelOption { ChannelOption(kind: .allowHalfClosure(allowed)) }
@@ -38,6 +48,35 @@ public struct ChannelOption: Sendable {
     /// SO_KEEPALIVE. Default false, as in the kernel.
     public static func keepAlive(_ on: Bool) -> ChannelOption { integer(SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0) }
 
+    /// SO_KEEPALIVE with its times in whole seconds: probes begin after `idle` without traffic, come every `interval`, and
+    /// after `count` of them without an answer the connection is lost. They do not run while data is unacknowledged: for
+    /// that there is ``userTimeout(_:)``. Default: off; the kernel's times are 2 h, 75 s and 9.
+    public static func keepAlive(idle: Duration, interval: Duration, count: Int) -> [ChannelOption] {
+        [
+            keepAlive(true), integer(Int32(IPPROTO_TCP), TCP_KEEPIDLE, max(1, Int(clamping: idle.components.seconds))),
+            integer(Int32(IPPROTO_TCP), TCP_KEEPINTVL, max(1, Int(clamping: interval.components.seconds))),
+            integer(Int32(IPPROTO_TCP), TCP_KEEPCNT, max(1, count)),
+        ]
+    }
+
+    /// TCP_QUICKACK: acknowledge at once for now; the kernel may switch it off again. Default on, as in the kernel.
+    public static func quickAcknowledge(_ on: Bool) -> ChannelOption { integer(Int32(IPPROTO_TCP), TCP_QUICKACK, on ? 1 : 0) }
+
+    /// TCP_NOTSENT_LOWAT: how much the kernel takes that it has not sent yet. Less of it means that the queue here, which can
+    /// still be cancelled and measured, holds more. Default: no limit but the send buffer.
+    public static func unsentLimit(_ size: ByteCount) -> ChannelOption {
+        integer(Int32(IPPROTO_TCP), SystemNumber.tcpNotSentLowat, size.bytes)
+    }
+
+    /// TCP_RTO_MAX_MS (kernel 6.15): the longest time between two retransmissions, 1 to 120 s. Default 120 s, which is why a
+    /// dead peer takes 15 minutes to notice. Older kernels: `.unsupportedOption`.
+    public static func maximumRetransmissionTimeout(_ time: Duration) -> ChannelOption {
+        integer(Int32(IPPROTO_TCP), SystemNumber.tcpRTOMaxMilliseconds, milliseconds(time))
+    }
+
+    /// SO_REUSEPORT. Servers with several loops set it themselves. Default off.
+    public static func reusePort(_ on: Bool) -> ChannelOption { integer(SOL_SOCKET, SO_REUSEPORT, on ? 1 : 0) }
+
     /// SO_SNDBUF: the kernel's send buffer (it doubles the value). Default: the kernel tunes it itself.
     public static func sendBuffer(_ size: ByteCount) -> ChannelOption { integer(SOL_SOCKET, SO_SNDBUF, size.bytes) }
 
@@ -47,8 +86,10 @@ public struct ChannelOption: Sendable {
     /// TCP_USER_TIMEOUT in milliseconds: how long sent data may stay unacknowledged before the kernel gives the connection
     /// up. Default 0: the kernel's retransmission limit, about 15 minutes.
     public static func userTimeout(_ time: Duration) -> ChannelOption {
-        integer(Int32(IPPROTO_TCP), 18, Int(clamping: UInt64(0).advanced(by: time) / 1_000_000))
+        integer(Int32(IPPROTO_TCP), SystemNumber.tcpUserTimeout, milliseconds(time))
     }
+
+    private static func milliseconds(_ time: Duration) -> Int { Int(clamping: UInt64(0).advanced(by: time) / 1_000_000) }
 
     /// SO_LINGER; `nil` switches it off. Default off, as in the kernel.
     public static func linger(_ time: Duration?) -> ChannelOption { ChannelOption(kind: .linger(time)) }
@@ -59,41 +100,9 @@ public struct ChannelOption: Sendable {
     }
 }
 
-/// The options of a channel, sorted: what concerns the library, shared by all channels of a bootstrap, and what concerns
-/// the socket.
-final class ChannelConfiguration: Sendable {
-    let waterMark: WaterMark
-    let allowsHalfClosure: Bool
-    let socketOptions: [ChannelOption]
-
-    init(_ options: [ChannelOption] = []) {
-        var waterMark = WaterMark()
-        var allowsHalfClosure = false
-        var socketOptions: [ChannelOption] = [.noDelay(true)]
-        for option in options {
-            switch option.kind {
-            case .waterMark(let mark): waterMark = mark
-            case .allowHalfClosure(let allowed): allowsHalfClosure = allowed
-            case .integer, .linger: socketOptions.append(option)
-            }
-        }
-        self.waterMark = waterMark
-        self.allowsHalfClosure = allowsHalfClosure
-        self.socketOptions = socketOptions
-    }
-
-    /// Sets the socket's options. TCP's are left out on a Unix domain socket, which has none.
-    func apply(to descriptor: Int32, isUnix: Bool) throws(TransportError) {
-        for option in socketOptions {
-            switch option.kind {
-            case .integer(let level, let name, let value):
-                if isUnix && level == Int32(IPPROTO_TCP) { continue }
-                try checked(.setsockopt, ct_socket_set_int(descriptor, level, name, value))
-            case .linger(let time):
-                let seconds = time.map { Int32(clamping: $0.components.seconds) }
-                try checked(.setsockopt, ct_socket_set_linger(descriptor, seconds != nil, seconds ?? 0))
-            case .waterMark, .allowHalfClosure: continue
-            }
-        }
-    }
+/// Numbers of the kernel's interface that Glibc's headers do not show to Swift.
+private enum SystemNumber {
+    static let tcpUserTimeout: Int32 = 18
+    static let tcpNotSentLowat: Int32 = 25
+    static let tcpRTOMaxMilliseconds: Int32 = 44
 }

@@ -13,6 +13,14 @@ public struct WaterMark: Sendable, Hashable {
     /// A single write is always accepted by an empty queue, however large it is.
     public let hardLimit: ByteCount
 
+    /// What to do with a write beyond a limit.
+    public enum Overflow: Sendable, Hashable {
+        /// Fail that write.
+        case failWrite
+        /// Fail it and close the channel: its peer reads too slowly to be served.
+        case closeChannel
+    }
+
     /// What an entry counts besides its bytes: the size of its record in the queue.
     public static let entryOverhead: ByteCount = 48
     /// The hard limit in multiples of the high mark when none is given.
@@ -20,8 +28,9 @@ public struct WaterMark: Sendable, Hashable {
 
     /// Marks in ascending order; what is out of order is raised to the one below it.
     public init(low: ByteCount = .kibibytes(32), high: ByteCount = .kibibytes(64), hardLimit: ByteCount? = nil) {
-        self.low = low
-        self.high = max(low, high)
+        // Below 1 the queue could never be below it, and the channel never writable again: both comparisons are strict.
+        self.low = max(1, low)
+        self.high = max(self.low, high)
         let (product, overflow) = self.high.bytes.multipliedReportingOverflow(by: Self.defaultHardLimitFactor)
         self.hardLimit = max(self.high, hardLimit ?? ByteCount(overflow ? Int.max : product))
     }

@@ -20,6 +20,9 @@ extension TransportError: CustomStringConvertible {
     private var meaning: String {
         switch code {
         case .closed: "the channel is closed"
+        case .notYetConnected: "the channel is not connected yet"
+        case .unencodableMessage: "no handler turned the message into bytes"
+        case .loopBudgetExhausted: "the loop's budget for queued bytes is used up"
         case .outputShutDown: "the channel's output was shut down"
         case .cancelled: "the write was cancelled before it was flushed"
         case .outboundQueueFull: "the channel's outbound queue is full"
@@ -43,6 +46,10 @@ extension TransportError: CustomStringConvertible {
         switch code {
         case .outboundQueueFull:
             "The peer reads more slowly than you write: watch isWritable, or raise the hard limit of WaterMark"
+        case .loopBudgetExhausted:
+            "Many peers read more slowly than you write: watch isWritable, or raise outboundBudget of LoopOptions"
+        case .notYetConnected: "Write once channelActive was called, or when connect has returned"
+        case .unencodableMessage: "Add a handler before the writer whose write(_:message:promise:) knows the message's type"
         case .connectionRefused: "Nothing listens at that address, or a firewall rejects: check host, port and the service"
         case .connectionLost where errno == ETIMEDOUT:
             "The peer no longer answers: its host or the network between is gone"

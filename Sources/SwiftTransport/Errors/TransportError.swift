@@ -12,6 +12,12 @@ public struct TransportError: Error, Sendable, Hashable {
     public enum Code: UInt8, Sendable, Hashable {
         /// The operation needs an open channel. If a failure closed it, `call` and `errno` are that first cause.
         case closed
+        /// The channel is not connected yet.
+        case notYetConnected
+        /// No handler turned the message into bytes. Nothing else of the channel is affected.
+        case unencodableMessage
+        /// The loop's budget for queued bytes is used up. Nothing of this write was queued.
+        case loopBudgetExhausted
         /// The channel's output was shut down; it still reads.
         case outputShutDown
         /// The write was cancelled before it was flushed; nothing of it was sent.
@@ -105,6 +111,8 @@ public enum SystemCall: UInt8, Sendable, Hashable {
     case none, socket, bind, listen, accept, connect, receive, send, shutdown, setsockopt, getsockopt, getsockname
     case getaddrinfo, eventfd, ioUringSetup, ioUringRegister, ioUringEnter, ioUringSelfTest, epollCreate, epollCtl
     case pthreadCreate, mmap
+    // From here on calls that Swift makes itself.
+    case open, pread
 
     /// The call's name as its manual page has it.
     public var name: String {

@@ -1,5 +1,8 @@
 internal import CTransport
 internal import Synchronization
+#if canImport(Glibc)
+internal import Glibc
+#endif
 
 /// One thread, its connections, their timers and the tasks that run beside them.
 ///
@@ -26,10 +29,13 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var dirty: TurnList
     @exclusivity(unchecked) var channels = ChannelRegistry()
     @exclusivity(unchecked) var outboundMemory = OutboundMemory()
+    @exclusivity(unchecked) var outbound: OutboundBudget
     @exclusivity(unchecked) var pausedListeners: [Listener] = []
     @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
     @exclusivity(unchecked) var phase = Phase.running
     @exclusivity(unchecked) var shutdown: LoopShutdown?
+    /// Scratch for laying out a send; the engine has read it when the call returns.
+    let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Channel.vectorsPerSend)
     let lateJobs = LateJobs()
     private let executor: LoopTaskExecutor
 
@@ -50,6 +56,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         engine = ct_loop_engine(core) == CT_ENGINE_URING ? .uring : .epoll
         self.index = index
         self.options = options
+        outbound = OutboundBudget(limit: options.outboundBudget.bytes)
         readers = TurnList()
         dirty = TurnList()
         executor = LoopTaskExecutor()
@@ -61,6 +68,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         // started is taken down here.
         if phase != .ended { ct_loop_destroy(core) }
         ct_mailbox_release(mailbox)
+        vectors.deallocate()
         readers.deallocate()
         dirty.deallocate()
         outboundMemory.deallocate()

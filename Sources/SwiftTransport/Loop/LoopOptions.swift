@@ -16,6 +16,13 @@ public struct LoopOptions: Sendable {
     /// 64 MiB. When half of it is out, bytes that are kept are copied out; when all is, connections wait their turn.
     public var receiveBudget: ByteCount = .mebibytes(64)
 
+    /// Bytes that all channels of a loop may have queued together, entries included. Default 1 GiB. A channel that has
+    /// nothing queued may always queue one write.
+    public var outboundBudget: ByteCount = .mebibytes(1024)
+    /// What happens to a write beyond ``outboundBudget``: it fails with `.loopBudgetExhausted` (default), or its channel is
+    /// closed too. Counted in ``LoopStatistics``.
+    public var atOutboundBudget = WaterMark.Overflow.failWrite
+
     /// The defaults.
     public init() {}
 

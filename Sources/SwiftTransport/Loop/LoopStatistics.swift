@@ -31,7 +31,15 @@ public struct LoopStatistics: Sendable {
     /// Now: timers that are armed.
     public let armedTimers: UInt64
 
-    init(_ native: ct_loop_statistics) {
+    /// Now: bytes queued on all channels of the loop and not accepted by the kernel yet, entries included.
+    public let queuedBytes: Int
+    /// Writes refused at a hard limit or the loop's budget, and channels closed for it.
+    public let refusedWrites: UInt64, slowChannelsClosed: UInt64
+
+    init(_ native: ct_loop_statistics, _ outbound: OutboundBudget) {
+        queuedBytes = outbound.pending
+        refusedWrites = outbound.refused
+        slowChannelsClosed = outbound.closed
         turns = native.turns
         enters = native.enters
         entersQueueFull = native.enters_queue_full
@@ -61,7 +69,7 @@ extension EventLoop {
     /// The loop's counters, at once. The loop's thread only: elsewhere it stops the program.
     public var currentStatistics: LoopStatistics {
         preconditionOnLoop()
-        return LoopStatistics(ct_loop_statistics_of(core).pointee)
+        return LoopStatistics(ct_loop_statistics_of(core).pointee, outbound)
     }
 
     /// For operations that exist on the loop's thread only. A mistake of the program, not of a peer.

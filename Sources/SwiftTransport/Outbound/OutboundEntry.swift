@@ -3,19 +3,40 @@ internal import CTransport
 /// A queued write, and at the same time its promise. 48 bytes of plain memory, so that queueing one counts no reference
 /// and allocates nothing.
 struct OutboundEntry {
-    /// Where the bytes are.
+    /// Where the bytes are. Of a file region: nowhere yet, it is read when its turn comes.
     var start: UnsafeRawPointer
     /// How many there are in all.
     var count: Int
     /// What keeps the bytes alive: a tagged pointer, see ``OutboundOwner``.
     var owner: UInt
     /// Who wants to know: see ``WriteCompletion``.
-    var completion: UInt
+    var word: UInt
     /// What the one who wants to know called it.
     var tag: UInt64
-    var completionKind: WriteCompletion.Kind
-    var isCancelled: Bool
+    var kind: WriteCompletion.Kind
     var wantsProgress: Bool
+    var isCancelled: Bool
+    var isFile: Bool
+
+    init(_ start: UnsafeRawPointer, _ count: Int, _ owner: UInt, _ completion: WriteCompletion, isFile: Bool = false) {
+        self.start = start
+        self.count = count
+        self.owner = owner
+        word = completion.word
+        tag = completion.tag
+        kind = completion.kind
+        wantsProgress = completion.wantsProgress
+        isCancelled = false
+        self.isFile = isFile
+    }
+
+    var completion: WriteCompletion { WriteCompletion(kind: kind, wantsProgress: wantsProgress, word: word, tag: tag) }
+
+    /// What the bytes that still are to be counted weigh in memory: of a file region, its window.
+    var weight: Int { isFile ? min(count, FileRegion.windowSize) : count }
+
+    /// The region of a file entry.
+    var file: FileRegion? { isFile ? OutboundOwner.file(owner) : nil }
 }
 
 /// What keeps the bytes of an entry alive, in one word: the two lowest bits say what the rest points to.
@@ -27,8 +48,13 @@ enum OutboundOwner {
     static func block(_ block: UnsafeMutablePointer<OutboundMemory.Block>) -> UInt { UInt(bitPattern: block) | 1 }
     @inline(__always)
     static func chunk(_ chunk: UnsafeMutablePointer<ct_chunk>) -> UInt { UInt(bitPattern: chunk) | 2 }
+    /// Takes over a reference to any object.
     @inline(__always)
-    static func storage(_ storage: Unmanaged<BufferStorage>) -> UInt { UInt(bitPattern: storage.toOpaque()) | 3 }
+    static func object<T: AnyObject>(_ object: Unmanaged<T>) -> UInt { UInt(bitPattern: object.toOpaque()) | 3 }
+
+    static func file(_ owner: UInt) -> FileRegion? {
+        UnsafeRawPointer(bitPattern: owner & ~mask).map { Unmanaged<FileRegion>.fromOpaque($0).takeUnretainedValue() }
+    }
 
     @inline(__always)
     static func release(_ owner: UInt, to memory: inout OutboundMemory) {
@@ -36,7 +62,7 @@ enum OutboundOwner {
         switch owner & mask {
         case 1: memory.release(pointer.assumingMemoryBound(to: OutboundMemory.Block.self))
         case 2: ct_chunk_release(pointer.assumingMemoryBound(to: ct_chunk.self))
-        default: Unmanaged<BufferStorage>.fromOpaque(pointer).release()
+        default: Unmanaged<AnyObject>.fromOpaque(pointer).release()
         }
     }
 }

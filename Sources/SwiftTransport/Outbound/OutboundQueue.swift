@@ -20,17 +20,23 @@ final class OutboundQueue {
     @exclusivity(unchecked) private(set) var headOffset = 0
     @exclusivity(unchecked) private var block: UnsafeMutablePointer<OutboundMemory.Block>?
 
+    /// Where the present piece of a file region is; only queues that send files have one.
+    @exclusivity(unchecked) private var fileWindow: UnsafeMutableRawPointer?
+
     init() {
         capacity = Self.initialCapacity
         entries = .allocate(capacity: capacity)
     }
 
-    deinit { entries.deallocate() }
+    deinit {
+        entries.deallocate()
+        fileWindow?.deallocate()
+    }
 
     var isEmpty: Bool { count == 0 }
     var hasFlushed: Bool { flushedCount > 0 }
     /// Worth keeping as a spare.
-    var isSmall: Bool { capacity <= 4 * Self.initialCapacity }
+    var isSmall: Bool { capacity <= 4 * Self.initialCapacity && fileWindow == nil }
 
     @inline(__always)
     private func position(_ index: Int) -> Int { (head &+ index) & (capacity &- 1) }
@@ -87,11 +93,15 @@ final class OutboundQueue {
         entries[position(index)].isCancelled = true
         entries[position(index)].count = 0
         entries[position(index)].owner = OutboundOwner.nobody
-        entries[position(index)].completionKind = .none
+        entries[position(index)].kind = .none
+        entries[position(index)].isFile = false
         return entry
     }
 
     // MARK: At the front
+
+    /// The first entry, if none of its bytes are gone.
+    var headUntouched: OutboundEntry? { isEmpty || headOffset > 0 ? nil : entries[head] }
 
     /// Takes up to `bytes` from the first entry. Returns how many it took; the entry is finished when it has no more.
     @inline(__always)
@@ -113,7 +123,7 @@ final class OutboundQueue {
     }
 
     /// Lays out what is flushed as vectors, oldest first: neighbours in memory become one. Returns their number, 0 when
-    /// there are no bytes to send.
+    /// there are no bytes to send, -errno when a file cannot be read. A file region goes alone, a window at a time.
     func gather(_ vectors: UnsafeMutablePointer<iovec>, limit: Int, bytes limitBytes: Int) -> Int {
         var used = 0
         var bytes = 0
@@ -122,6 +132,18 @@ final class OutboundQueue {
         while index < flushedCount, bytes < limitBytes {
             let entry = entries[position(index)]
             let length = min(entry.count &- offset, Self.vectorLimit)
+            if entry.isFile, length > 0 {
+                if used == 0, let file = entry.file {
+                    // Safe to fill anew: only one send is in flight, and that one has completed.
+                    let window = fileWindow ?? .allocate(byteCount: FileRegion.windowSize, alignment: 4096)
+                    fileWindow = window
+                    let length = file.read(at: offset, into: window)
+                    if length < 0 { return length }
+                    vectors[0] = iovec(iov_base: window, iov_len: length)
+                    used = 1
+                }
+                break
+            }
             let start = UnsafeMutableRawPointer(mutating: entry.start) + offset
             offset = 0
             index &+= 1

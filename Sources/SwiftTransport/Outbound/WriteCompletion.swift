@@ -1,7 +1,7 @@
 /// How a write ended: `nil` means that the kernel has accepted every byte of it. That is not yet the peer's word.
 public typealias WriteResult = TransportError?
 
-/// Who is told how a write ended, in one word and without an allocation where the caller needs none.
+/// Who is told how a write ended, in two words and without an allocation where the caller needs none.
 struct WriteCompletion {
     enum Kind: UInt8 {
         /// Nobody.
@@ -12,25 +12,37 @@ struct WriteCompletion {
         case closure
         /// A task that awaits.
         case continuation
+        /// The channel, which closes when the write failed (P4).
+        case closeOnFailure
     }
 
     let kind: Kind
+    var wantsProgress = false
     let word: UInt
     let tag: UInt64
 
     static let none = WriteCompletion(kind: .none, word: 0, tag: 0)
 
-    static func handler(_ context: ChannelContext, tag: UInt64) -> WriteCompletion {
-        WriteCompletion(kind: .handler, word: UInt(bitPattern: Unmanaged.passRetained(context).toOpaque()), tag: tag)
+    static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WriteCompletion {
+        let word = UInt(bitPattern: Unmanaged.passRetained(context).toOpaque())
+        return WriteCompletion(kind: .handler, wantsProgress: progress, word: word, tag: tag)
     }
 
-    static func closure(_ body: @escaping @Sendable (WriteResult) -> Void) -> WriteCompletion {
-        let box = Unmanaged.passRetained(ClosureBox(body))
-        return WriteCompletion(kind: .closure, word: UInt(bitPattern: box.toOpaque()), tag: 0)
+    static func closure(
+        _ body: @escaping @Sendable (WriteResult) -> Void, progress: (@Sendable (WriteProgress) -> Void)? = nil
+    ) -> WriteCompletion {
+        let box = Unmanaged.passRetained(ClosureBox(body, progress))
+        return WriteCompletion(
+            kind: .closure, wantsProgress: progress != nil, word: UInt(bitPattern: box.toOpaque()), tag: 0)
     }
 
     static func continuation(_ continuation: UnsafeContinuation<WriteResult, Never>) -> WriteCompletion {
         WriteCompletion(kind: .continuation, word: unsafeBitCast(continuation, to: UInt.self), tag: 0)
+    }
+
+    static func closeOnFailure(_ channel: Channel) -> WriteCompletion {
+        WriteCompletion(
+            kind: .closeOnFailure, word: UInt(bitPattern: Unmanaged.passRetained(channel).toOpaque()), tag: 0)
     }
 
     /// Tells whoever is to be told. To be called exactly once, after all state has changed: what is called may write,
@@ -42,28 +54,46 @@ struct WriteCompletion {
 
     @inline(never)
     private func tell(_ result: WriteResult) {
+        if kind == .continuation {
+            unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
+            return
+        }
+        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
         switch kind {
-        case .none: break
+        case .none, .continuation: break
         case .handler:
-            guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
             let context = Unmanaged<ChannelContext>.fromOpaque(pointer)
-            context._withUnsafeGuaranteedRef { $0.tellWriteCompleted(tag: tag, result: result) }
+            context._withUnsafeGuaranteedRef { $0.handler.writeCompleted($0, tag: tag, result: result) }
             context.release()
         case .closure:
-            guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
             Unmanaged<ClosureBox>.fromOpaque(pointer).takeRetainedValue().body(result)
-        case .continuation:
-            unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
+        case .closeOnFailure:
+            let channel = Unmanaged<Channel>.fromOpaque(pointer).takeRetainedValue()
+            if result != nil { channel.close(.immediate) }
+        }
+    }
+
+    /// Tells how far a write has come. Only for completions that want it.
+    @inline(never)
+    func report(_ progress: WriteProgress) {
+        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
+        switch kind {
+        case .handler:
+            Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
+                $0.handler.writeProgressed($0, tag: tag, progress: progress)
+            }
+        case .closure:
+            Unmanaged<ClosureBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.progress?(progress) }
+        case .none, .continuation, .closeOnFailure: break
         }
     }
 
     private final class ClosureBox {
         let body: @Sendable (WriteResult) -> Void
-        init(_ body: @escaping @Sendable (WriteResult) -> Void) { self.body = body }
+        let progress: (@Sendable (WriteProgress) -> Void)?
+        init(_ body: @escaping @Sendable (WriteResult) -> Void, _ progress: (@Sendable (WriteProgress) -> Void)?) {
+            self.body = body
+            self.progress = progress
+        }
     }
-}
-
-/// Names a write that may still be cancelled. Eight bytes; a handle of a write that is over does nothing.
-public struct WriteHandle: Sendable, Hashable {
-    let sequence: UInt64
 }

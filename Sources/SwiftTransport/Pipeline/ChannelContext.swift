@@ -133,9 +133,27 @@ public final class ChannelContext {
     public func write(_ buffer: Buffer, promise: WritePromise) -> WriteHandle {
         if let target = Self.findBackwards(.write, from: previous) {
             target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
-            return WriteHandle(sequence: .max)
+            return .stale
         }
         return channel.enqueue(buffer, promise.completion)
+    }
+
+    /// Queues a message that a handler before this one turns into bytes. If none does, `promise` fails with
+    /// `.unencodableMessage` and nothing else happens.
+    public func write(message: any Sendable, promise: WritePromise = .none) {
+        if let target = Self.findBackwards(.write, from: previous) {
+            target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: promise) }
+        } else {
+            channel.refuseMessage(promise)
+        }
+    }
+
+    /// Queues a part of a file, sent without being held in memory.
+    ///
+    /// It passes handlers that change bytes by: what goes through them must be read into buffers.
+    @discardableResult
+    public func write(_ file: FileRegion, promise: WritePromise = .none) -> WriteHandle {
+        channel.enqueue(file, promise.completion)
     }
 
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
@@ -171,9 +189,5 @@ public final class ChannelContext {
         } else {
             write(bytes.take(), promise: WritePromise(completion: completion))
         }
-    }
-
-    func tellWriteCompleted(tag: UInt64, result: WriteResult) {
-        handler.writeCompleted(self, tag: tag, result: result)
     }
 }

@@ -38,6 +38,9 @@ public protocol ChannelHandler: AnyObject {
 
     /// A write on its way to the network.
     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: WritePromise)
+    /// A message on its way to the network that is not bytes yet. A handler that knows its type turns it into bytes, and
+    /// hands `promise` to their write; whoever does not passes it on. At the head of the pipeline it fails.
+    func write(_ context: ChannelContext, message: any Sendable, promise: WritePromise)
     /// A flush on its way to the network.
     func flush(_ context: ChannelContext)
     /// A close on its way to the network.
@@ -46,6 +49,8 @@ public protocol ChannelHandler: AnyObject {
     /// A write of this handler with a tag is over: see ``ChannelContext/write(_:tag:)-(Buffer,_)``.
     /// Called in the order of the writes; may write, flush and close.
     func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult)
+    /// The kernel has taken a part of a write that asked for it: see ``WritePromise/handler(_:tag:progress:)``.
+    func writeProgressed(_ context: ChannelContext, tag: UInt64, progress: WriteProgress)
 }
 
 extension ChannelHandler {
@@ -76,39 +81,15 @@ extension ChannelHandler {
         context.write(buffer, promise: promise)
     }
     /// Passes on.
+    public func write(_ context: ChannelContext, message: any Sendable, promise: WritePromise) {
+        context.write(message: message, promise: promise)
+    }
+    /// Passes on.
     public func flush(_ context: ChannelContext) { context.flush() }
     /// Passes on.
     public func close(_ context: ChannelContext, _ mode: CloseMode) { context.close(mode) }
     /// Does nothing.
     public func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {}
-}
-
-/// How a channel ends. Always a choice, because each of them loses something else.
-public enum CloseMode: Sendable, Hashable {
-    /// Sends what is queued and the end of stream, then waits for the peer's end of stream, dropping what still comes in:
-    /// a close with unread bytes would reset the connection and could destroy what the peer has not read yet. What is
-    /// not done when the time is over is cut off.
-    case drain(within: Duration)
-    /// Queued writes fail with `.closed`; what the kernel has accepted is still delivered, then the end of stream.
-    case immediate
-    /// Queued writes fail, what the kernel has not sent is dropped, and the peer sees a reset (SO_LINGER 0).
-    case reset
-
-    /// Drains for at most five seconds.
-    public static let graceful = CloseMode.drain(within: .seconds(5))
-}
-
-/// Who is to be told how a write ended, on its way through the pipeline. A handler that takes a write over hands it to
-/// the write that carries the bytes, or completes it; if it does neither, nobody is ever told.
-public struct WritePromise {
-    let completion: WriteCompletion
-
-    /// Nobody.
-    public static var none: WritePromise { WritePromise(completion: .none) }
-
-    /// True when nobody waits.
-    public var isNone: Bool { completion.kind == .none }
-
-    /// Ends the write without sending it. Exactly once, and not if the promise was handed on.
-    public func complete(_ result: WriteResult) { completion.complete(result) }
+    /// Does nothing.
+    public func writeProgressed(_ context: ChannelContext, tag: UInt64, progress: WriteProgress) {}
 }

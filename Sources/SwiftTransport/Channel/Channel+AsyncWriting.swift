@@ -1,0 +1,90 @@
+internal import Synchronization
+
+// Writing as tasks do it.
+extension Channel {
+    /// Writes and flushes, and returns when the kernel has accepted every byte. That is not yet the peer's word.
+    ///
+    /// On the channel's own loop (``EventLoop/taskExecutor``) no thread is changed. A task that is cancelled before the
+    /// write was flushed takes it back.
+    ///
+    /// - Parameter flush: false leaves the flush to somebody else; until then the write can be taken back.
+    /// - Throws: `.closed` with the first cause, `.cancelled`, `.outboundQueueFull`, `.loopBudgetExhausted`,
+    ///   `.outputShutDown`, `.notYetConnected`, `.loopShutDown`.
+    public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
+        let result: WriteResult
+        if flush, eventLoop.isCurrent {
+            // Queued and flushed in one step: there is no time in which it could be taken back.
+            result = await withUnsafeContinuation { continuation in
+                writeFromTail(.bytes(buffer), WritePromise(completion: .continuation(continuation)))
+                flushFromTail()
+            }
+        } else {
+            result = await cancellableSend(buffer, flush: flush)
+        }
+        if let result { throw result }
+    }
+
+    private func cancellableSend(_ buffer: Buffer, flush: Bool) async -> WriteResult {
+        let write = CancellableWrite(self, buffer, flush: flush)
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { write.start($0) }
+        } onCancel: {
+            write.cancel()
+        }
+    }
+}
+
+/// A write that a task awaits and may give up. What is not marked otherwise belongs to the channel's loop.
+private final class CancellableWrite: LoopWork, @unchecked Sendable {
+    private let channel: Channel
+    private let buffer: Buffer
+    private let flush: Bool
+    private let size: Int
+    private var continuation: UnsafeContinuation<WriteResult, Never>?
+    private var handle = WriteHandle.stale
+    // Any thread.
+    private let isCancelled = Atomic<Bool>(false)
+
+    init(_ channel: Channel, _ buffer: Buffer, flush: Bool) {
+        self.channel = channel
+        self.buffer = buffer
+        self.flush = flush
+        size = buffer.count &+ WaterMark.entryOverhead.bytes
+    }
+
+    /// Any thread.
+    func start(_ continuation: UnsafeContinuation<WriteResult, Never>) {
+        let before = channel.remotePending.wrappingAdd(size, ordering: .relaxed).oldValue &+ channel.levels.pending
+        if before > 0, before &+ size > channel.levels.hardLimit {
+            channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
+            continuation.resume(returning: TransportError(.outboundQueueFull))
+            return
+        }
+        self.continuation = continuation
+        if channel.eventLoop.isCurrent { run(on: channel.eventLoop) } else { channel.eventLoop.post(self) }
+    }
+
+    /// Any thread.
+    func cancel() {
+        isCancelled.store(true, ordering: .sequentiallyConsistent)
+        channel.eventLoop.post(ClosureWork { _ in _ = self.channel.cancelQueued(self.handle) })
+    }
+
+    override func run(on loop: EventLoop) {
+        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
+        guard let continuation else { return }
+        self.continuation = nil
+        if isCancelled.load(ordering: .sequentiallyConsistent) {
+            continuation.resume(returning: TransportError(.cancelled))
+            return
+        }
+        handle = channel.writeFromTail(.bytes(buffer), WritePromise(completion: .continuation(continuation)))
+        if flush { channel.flushFromTail() }
+    }
+
+    override func reject() {
+        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
+        continuation?.resume(returning: TransportError(.loopShutDown))
+        continuation = nil
+    }
+}

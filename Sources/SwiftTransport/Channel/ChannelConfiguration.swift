@@ -1,0 +1,51 @@
+#if canImport(Glibc)
+internal import Glibc
+#endif
+internal import CTransport
+
+/// The options of a channel, sorted: what concerns the library, shared by all channels of a bootstrap, and what concerns
+/// the socket.
+final class ChannelConfiguration: Sendable {
+    let waterMark: WaterMark
+    let overflow: WaterMark.Overflow
+    let zeroCopyThreshold: ByteCount?
+    let allowsHalfClosure: Bool
+    let socketOptions: [ChannelOption]
+
+    init(_ options: [ChannelOption] = []) {
+        var waterMark = WaterMark()
+        var overflow = WaterMark.Overflow.failWrite
+        var zeroCopyThreshold: ByteCount?
+        var allowsHalfClosure = false
+        var socketOptions: [ChannelOption] = [.noDelay(true)]
+        for option in options {
+            switch option.kind {
+            case .waterMark(let mark): waterMark = mark
+            case .overflow(let policy): overflow = policy
+            case .zeroCopy(let size): zeroCopyThreshold = size
+            case .allowHalfClosure(let allowed): allowsHalfClosure = allowed
+            case .integer, .linger: socketOptions.append(option)
+            }
+        }
+        self.waterMark = waterMark
+        self.overflow = overflow
+        self.zeroCopyThreshold = zeroCopyThreshold
+        self.allowsHalfClosure = allowsHalfClosure
+        self.socketOptions = socketOptions
+    }
+
+    /// Sets the socket's options. TCP's are left out on a Unix domain socket, which has none.
+    func apply(to descriptor: Int32, isUnix: Bool) throws(TransportError) {
+        for option in socketOptions {
+            switch option.kind {
+            case .integer(let level, let name, let value):
+                if isUnix && level == Int32(IPPROTO_TCP) { continue }
+                try checked(.setsockopt, ct_socket_set_int(descriptor, level, name, value))
+            case .linger(let time):
+                let seconds = time.map { Int32(clamping: $0.components.seconds) }
+                try checked(.setsockopt, ct_socket_set_linger(descriptor, seconds != nil, seconds ?? 0))
+            case .waterMark, .overflow, .zeroCopy, .allowHalfClosure: continue
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+internal import CTransport
+internal import Synchronization
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+// From a write at the head of the pipeline to an entry in the queue. The loop's thread only.
+extension Channel {
+    /// Buffers up to this size are copied behind each other instead of being sent from where they are: up to here one
+    /// memcpy costs less than one more vector (transport-bench micro).
+    private static let copyLimit = 1024
+
+    @discardableResult
+    func enqueue(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
+        guard let queue = admit(buffer.count, completion) else { return .stale }
+        guard buffer.count > Self.copyLimit, let storage = buffer.storage, let start = buffer.start else {
+            return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
+        }
+        let owner = OutboundOwner.object(.passRetained(storage))
+        return append(OutboundEntry(start, buffer.count, owner, completion), queue)
+    }
+
+    /// Lent bytes: large ones are sent from the receive memory itself.
+    func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) {
+        guard let queue = admit(bytes.count, completion) else { return }
+        if bytes.count < ReadBytes.shareThreshold.bytes {
+            _ = appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
+        } else if let chunk = bytes.chunk, !ct_chunk_is_scarce(chunk) {
+            ct_chunk_retain(chunk)
+            _ = append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
+        } else {
+            let buffer = bytes.take()
+            guard let storage = buffer.storage, let start = buffer.start else { return }
+            let owner = OutboundOwner.object(.passRetained(storage))
+            _ = append(OutboundEntry(start, buffer.count, owner, completion), queue)
+        }
+    }
+
+    func enqueueCopy(_ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion) {
+        if bytes.count > Self.copyLimit {
+            enqueue(Buffer(copying: bytes), completion)
+        } else if let queue = admit(bytes.count, completion) {
+            _ = appendCopy(bytes, completion, queue)
+        }
+    }
+
+    /// A file region counts as its window: more of it is never in memory.
+    func enqueue(_ file: FileRegion, _ completion: WriteCompletion) -> WriteHandle {
+        guard let queue = admit(min(file.count, FileRegion.windowSize), completion) else { return .stale }
+        let reference = Unmanaged.passRetained(file)
+        let entry = OutboundEntry(
+            UnsafeRawPointer(reference.toOpaque()), file.count, OutboundOwner.object(reference), completion, isFile: true)
+        return append(entry, queue)
+    }
+
+    /// A message that reached the head of the pipeline without becoming bytes (W7).
+    func refuseMessage(_ promise: WritePromise) {
+        promise.complete(state == .active ? TransportError(.unencodableMessage) : refusal(0))
+    }
+
+    // MARK: Admission
+
+    /// The queue, if the channel takes a write of `count` bytes; otherwise the write has been completed with the reason.
+    @inline(__always)
+    private func admit(_ count: Int, _ completion: WriteCompletion) -> Unmanaged<OutboundQueue>? {
+        let size = count &+ WaterMark.entryOverhead.bytes
+        let pending = levels.pending
+        if state != .active || writing.isShutDown || (pending > 0 && pending &+ size > levels.hardLimit)
+            || eventLoop.outbound.wouldExceed(size, holding: pending)
+        {
+            refuse(size, completion)
+            return nil
+        }
+        if let queue { return queue }
+        let fresh = eventLoop.outboundMemory.takeQueue()
+        queue = fresh
+        return fresh
+    }
+
+    /// A write that nobody waits for must not vanish from the middle of a stream: at a limit it ends the channel, as the
+    /// policy may ask for in any case.
+    @inline(never)
+    private func refuse(_ size: Int, _ completion: WriteCompletion) {
+        let error = refusal(size)
+        guard error.code == .outboundQueueFull || error.code == .loopBudgetExhausted else {
+            completion.complete(error)
+            return
+        }
+        eventLoop.outbound.refused += 1
+        let policy = error.code == .outboundQueueFull ? configuration.overflow : eventLoop.options.atOutboundBudget
+        completion.complete(error)
+        if completion.kind == .none || policy == .closeChannel {
+            eventLoop.outbound.closed += 1
+            fail(error)
+        }
+    }
+
+    private func refusal(_ size: Int) -> TransportError {
+        switch state {
+        case .opening: TransportError(.notYetConnected)
+        case .active where writing.isShutDown: TransportError(.outputShutDown)
+        case .active where levels.pending &+ size > levels.hardLimit: TransportError(.outboundQueueFull)
+        case .active: TransportError(.loopBudgetExhausted)
+        case .draining, .closing, .closed: .closed(by: ending?.cause)
+        }
+    }
+
+    // MARK: Appending
+
+    @inline(__always)
+    private func appendCopy(
+        _ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, _ queue: Unmanaged<OutboundQueue>
+    ) -> WriteHandle {
+        guard let base = bytes.baseAddress, bytes.count > 0 else {
+            // Nothing to send, but a promise to keep in its turn (W25).
+            return append(OutboundEntry(UnsafeRawPointer(queue.toOpaque()), 0, OutboundOwner.nobody, completion), queue)
+        }
+        let (start, owner) = queue._withUnsafeGuaranteedRef { $0.copy(base, bytes.count, &eventLoop.outboundMemory) }
+        return append(OutboundEntry(start, bytes.count, owner, completion), queue)
+    }
+
+    @inline(__always)
+    private func append(_ entry: OutboundEntry, _ queue: Unmanaged<OutboundQueue>) -> WriteHandle {
+        queue._withUnsafeGuaranteedRef { $0.append(entry) }
+        let handle = WriteHandle(sequence: nextSequence)
+        nextSequence &+= 1
+        // Counted after the entry is linked (W9).
+        count(entry.weight &+ WaterMark.entryOverhead.bytes)
+        if levels.pending > levels.high { updateWritability() }
+        return handle
+    }
+
+    /// Changes what is pending, on the channel and on its loop.
+    @inline(__always)
+    func count(_ bytes: Int) {
+        levels.add(bytes)
+        eventLoop.outbound.pending &+= bytes
+    }
+
+    // MARK: Cancelling
+
+    func cancelQueued(_ handle: WriteHandle) -> Bool {
+        guard let queue = queue?.takeUnretainedValue(), handle.sequence < nextSequence else { return false }
+        let first = nextSequence &- UInt64(queue.count)
+        guard handle.sequence >= first, let entry = queue.cancel(Int(handle.sequence &- first)) else { return false }
+        // The place of the entry, and with it its overhead, stays until the queue gets there.
+        count(-entry.weight)
+        OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
+        entry.completion.complete(TransportError(.cancelled))
+        updateWritability()
+        return true
+    }
+}
+
+/// What a loop's channels have queued altogether, and what happened at the limit. The loop's thread only.
+struct OutboundBudget {
+    var pending = 0
+    var refused: UInt64 = 0
+    var closed: UInt64 = 0
+    let limit: Int
+
+    /// A channel that has nothing queued may always queue one write, or it would never get on.
+    @inline(__always)
+    func wouldExceed(_ size: Int, holding own: Int) -> Bool { pending &+ size > limit && own > 0 }
+}

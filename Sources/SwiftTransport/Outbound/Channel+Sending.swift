@@ -1,0 +1,185 @@
+internal import CTransport
+#if canImport(Glibc)
+internal import Glibc
+#endif
+
+// From the queue to the kernel, and back to whoever waits. The loop's thread only.
+extension Channel {
+    /// What one gathering send takes at most.
+    static let vectorsPerSend = 64
+    private static let bytesPerSend = 1 << 20
+
+    func flushQueue() {
+        guard let queue, state == .active else { return }
+        queue._withUnsafeGuaranteedRef { $0.flush() }
+        listDirty()
+    }
+
+    @inline(__always)
+    func listDirty() {
+        guard !writing.isListed, !writing.inFlight else { return }
+        writing.isListed = true
+        eventLoop.dirty.append(self)
+    }
+
+    /// End of the turn: what is flushed goes to the kernel, one send per channel.
+    func sendQueued() {
+        writing.isListed = false
+        guard !writing.inFlight, state == .active || state == .draining, let slot, let queue,
+            queue._withUnsafeGuaranteedRef({ $0.hasFlushed })
+        else { return }
+        do throws(TransportError) {
+            if try send(queue, slot) {
+                writing.inFlight = true
+            } else {
+                complete(bytes: 0)  // nothing but empty and cancelled writes: their turn has come
+            }
+        } catch {
+            sendFailed(error)
+        }
+    }
+
+    /// False when there is nothing to send.
+    private func send(
+        _ queue: Unmanaged<OutboundQueue>, _ slot: UnsafeMutablePointer<ct_slot>
+    ) throws(TransportError) -> Bool {
+        let vectors = eventLoop.vectors
+        let count = queue._withUnsafeGuaranteedRef {
+            $0.gather(vectors, limit: Self.vectorsPerSend, bytes: Self.bytesPerSend)
+        }
+        if count < 0 { throw TransportError(call: .pread, errno: Int32(-count)) }
+        if count == 0 { return false }
+        if let zeroCopy, zeroCopy.wants(queue._withUnsafeGuaranteedRef { $0[0] }, vectors[0].iov_len) {
+            // Alone: small headers do not belong into a zero-copy vector (netty#16130).
+            zeroCopy.isInFlight = true
+            try checked(.send, ct_send_zero_copy(eventLoop.core, slot, vectors, 1))
+        } else {
+            try checked(.send, ct_send(eventLoop.core, slot, vectors, UInt32(count)))
+        }
+        return true
+    }
+
+    func sent(_ event: ct_event) {
+        writing.inFlight = false
+        if let zeroCopy, zeroCopy.isInFlight, zeroCopy.sent(event) {
+            // The kernel would not do it without a copy: the same bytes once more, with one.
+            if state == .closing { failQueue() } else { listDirty() }
+            return
+        }
+        if event.result >= 0 {
+            complete(bytes: Int(event.result))
+        } else if event.result != -EAGAIN {
+            sendFailed(TransportError(call: .send, errno: -event.result))
+            return
+        }
+        if let queue, state == .active || state == .draining, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+            listDirty()
+        } else if state == .closing {
+            failQueue()
+        }
+    }
+
+    /// A file that cannot be read fails its own write if nothing of it was sent; anything else ends the channel, because
+    /// the stream would have a hole.
+    private func sendFailed(_ error: TransportError) {
+        if error.call == .pread, let queue, let entry = queue._withUnsafeGuaranteedRef({ $0.headUntouched }) {
+            drop(entry, error)
+            giveBackIfEmpty()
+            if self.queue != nil { listDirty() } else if state != .active || writing.isShutDown { completedWhileEnding() }
+        } else if state == .closing {
+            failQueue()
+        } else {
+            fail(error)
+        }
+    }
+
+    // MARK: Completion
+
+    /// The kernel took `bytes`: walks the queue once. Each entry leaves the queue before its completion is told, because
+    /// what is told may write, flush or close.
+    private func complete(bytes: Int) {
+        guard let queue, !writing.isCompleting else { return }
+        writing.isCompleting = true
+        var left = bytes
+        while queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+            let (taken, isFinished) = queue._withUnsafeGuaranteedRef { $0.advanceHead(left) }
+            left &-= taken
+            guard isFinished else {
+                progressed(queue, taken)
+                break
+            }
+            let entry = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
+            count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
+            releaseSent(entry.owner)
+            if entry.kind != .none { entry.completion.complete(nil) }
+        }
+        writing.isCompleting = false
+        giveBackIfEmpty()
+        if levels.flags != 0 { updateWritability() }
+        if state != .active || writing.isShutDown { completedWhileEnding() }
+    }
+
+    /// A part of the first write is gone (W20, P2).
+    private func progressed(_ queue: Unmanaged<OutboundQueue>, _ taken: Int) {
+        guard taken > 0 else { return }
+        let (entry, written) = queue._withUnsafeGuaranteedRef { ($0[0], $0.headOffset) }
+        if !entry.isFile { count(-taken) }
+        if entry.wantsProgress { entry.completion.report(WriteProgress(written: written, total: entry.count)) }
+    }
+
+    @inline(__always)
+    private func releaseSent(_ owner: UInt) {
+        if let zeroCopy, zeroCopy.hold(owner) { return }
+        OutboundOwner.release(owner, to: &eventLoop.outboundMemory)
+    }
+
+    @inline(__always)
+    private func giveBackIfEmpty() {
+        guard let queue, queue._withUnsafeGuaranteedRef({ $0.isEmpty }) else { return }
+        queue._withUnsafeGuaranteedRef { $0.releaseBlock(&eventLoop.outboundMemory) }
+        eventLoop.outboundMemory.giveBack(queue)
+        self.queue = nil
+    }
+
+    /// What a completion may have asked for while the queue was being walked, or what waited for an empty queue.
+    private func completedWhileEnding() {
+        switch state {
+        case .active: if queue == nil { finishOutput() }
+        case .draining: continueDraining()
+        case .closing: failQueue()
+        case .opening, .closed: break
+        }
+    }
+
+    // MARK: Failing
+
+    /// Fails everything that is queued. Only when no send is in flight: until then the memory is the kernel's, and what
+    /// it took is still a success (netty#17238).
+    func failQueue() {
+        guard !writing.inFlight, !writing.isCompleting, !writing.isFailing, let queue else { return }
+        writing.isFailing = true
+        let error = TransportError.closed(by: ending?.cause)
+        while !queue._withUnsafeGuaranteedRef({ $0.isEmpty }) {
+            drop(queue._withUnsafeGuaranteedRef { $0[0] }, error)
+        }
+        writing.isFailing = false
+        giveBackIfEmpty()
+    }
+
+    /// Takes the first entry out and tells it `error`.
+    private func drop(_ entry: OutboundEntry, _ error: TransportError) {
+        guard let queue else { return }
+        let rest = queue._withUnsafeGuaranteedRef { $0.advanceHead(Int.max).taken }
+        _ = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
+        count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
+        releaseSent(entry.owner)
+        entry.completion.complete(error)
+    }
+
+    // MARK: Zero-copy
+
+    /// The kernel no longer reads the memory of a zero-copy send.
+    func notified(_ event: ct_event) {
+        zeroCopy?.notified(event, &eventLoop.outboundMemory)
+    }
+}
