@@ -104,6 +104,10 @@ void ct_chunk_pool_want_memory(ct_chunk_pool *pool, bool wanted) {
     __atomic_store_n(&pool->memory_wanted, wanted, __ATOMIC_SEQ_CST);
 }
 
+bool ct_chunk_pool_wants_memory(const ct_chunk_pool *pool) {
+    return __atomic_load_n(&pool->memory_wanted, __ATOMIC_SEQ_CST);
+}
+
 uint64_t ct_chunk_pool_bytes(const ct_chunk_pool *pool) {
     return __atomic_load_n(&pool->bytes, __ATOMIC_RELAXED);
 }

@@ -265,11 +265,13 @@ static int epoll_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *ad
 // a socket with bytes unread sends a reset, and the peer would lose what it was sent last.
 static void epoll_interrupt(ct_loop *loop, ct_slot *slot) {
     ct_assert(slot->state == CT_SLOT_CLOSING);
-    if (!slot->listener) shutdown(slot->fd, SHUT_RDWR);
+    // A reset must not be preceded by a FIN, and nobody waits for what is unread.
+    if (slot->reset) slot->receive_armed = false;
+    else if (!slot->listener) shutdown(slot->fd, SHUT_RDWR);
     if (slot->connects_in_flight && !(slot->readiness & CT_CONNECTED)) connect_ended(loop, slot, ECANCELED);
     if (slot->sends_in_flight) {
         bool taken = (slot->readiness & CT_SENT) && word_of(slot)->send_result != -EAGAIN;
-        if (!taken) send_ended(loop, slot, -EPIPE);
+        if (!taken) send_ended(loop, slot, slot->reset ? -ECANCELED : -EPIPE);
     }
     slot->readiness |= CT_READABLE | CT_HANGUP;
     if (ready_wanted(slot)) ready_append(loop, slot);

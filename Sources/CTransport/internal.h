@@ -56,6 +56,7 @@ typedef struct ct_slot_table {
     uint32_t open;
     ct_slot_list closed;           // all counters zero: to be closed at the start of the next turn
     ct_slot_list starved;
+    uint32_t starved_closing;      // how many of the starved are closing
 } ct_slot_table;
 
 static inline ct_slot *_Nullable ct_slot_at(const ct_slot_table *table, uint32_t index) {
@@ -85,6 +86,8 @@ void ct_chunk_pool_close(ct_chunk_pool *pool);   // the loop's reference
 ct_chunk *_Nullable ct_chunk_take(ct_chunk_pool *pool);
 // A waiting loop asks to be woken by the next release on another thread.
 void ct_chunk_pool_want_memory(ct_chunk_pool *pool, bool wanted);
+// False once a release has taken the wish away.
+bool ct_chunk_pool_wants_memory(const ct_chunk_pool *pool);
 uint64_t ct_chunk_pool_bytes(const ct_chunk_pool *pool);
 
 // ----------------------------------------------------------------------------------------------------------- wheel

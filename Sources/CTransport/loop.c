@@ -95,11 +95,32 @@ void ct_loop_starve(ct_loop *loop, ct_slot *slot) {
     ct_slot_list_append(&loop->slots, &loop->slots.starved, slot);
 }
 
-static void loop_feed_starved(ct_loop *loop) {
-    if (ct_likely(loop->slots.starved.head == 0)) return;
+// A close must not wait for memory that its connection will never use. The others keep their order.
+static void loop_drop_closing(ct_loop *loop) {
+    ct_slot_table *table = &loop->slots;
+    if (ct_likely(table->starved_closing == 0)) return;
+    table->starved_closing = 0;
+    uint32_t last = table->starved.tail;
+    for (bool more = true; more;) {
+        more = table->starved.head != last;
+        ct_slot *slot = ct_slot_list_take(table, &table->starved);
+        if (slot->state == CT_SLOT_OPEN) {
+            ct_slot_list_append(table, &table->starved, slot);
+        } else {
+            slot->starved = false;
+            ct_slot_operation_ended(loop, slot);
+        }
+    }
+}
+
+// True when there may be memory for more than were fed.
+static bool loop_feed_starved(ct_loop *loop) {
+    if (ct_likely(loop->slots.starved.head == 0)) return false;
+    loop_drop_closing(loop);
     // The wish first, then the look: a release between the two is either seen here or wakes the loop.
     ct_chunk_pool_want_memory(loop->pool, true);
-    for (uint32_t fed = 0; fed < CT_FED_PER_TURN && loop->engine->has_memory(loop); fed++) {
+    uint32_t fed = 0;
+    for (; fed < CT_FED_PER_TURN && loop->engine->has_memory(loop); fed++) {
         ct_slot *slot = ct_slot_list_take(&loop->slots, &loop->slots.starved);
         if (!slot) break;
         slot->starved = false;
@@ -109,6 +130,12 @@ static void loop_feed_starved(ct_loop *loop) {
         }
         ct_slot_operation_ended(loop, slot);
     }
+    return fed == CT_FED_PER_TURN && loop->slots.starved.head != 0;
+}
+
+// A release that came behind the look in loop_feed_starved() but before the loop was asleep woke nobody.
+static bool loop_memory_came(const ct_loop *loop) {
+    return ct_unlikely(loop->slots.starved.head != 0) && !ct_chunk_pool_wants_memory(loop->pool);
 }
 
 static uint64_t loop_timeout(ct_loop *loop, uint64_t deadline) {
@@ -122,14 +149,14 @@ static uint64_t loop_timeout(ct_loop *loop, uint64_t deadline) {
 uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, uint32_t capacity) {
     ct_assert(capacity >= 64);
     loop->statistics.turns++;
-    loop_feed_starved(loop);
+    bool hungry = loop_feed_starved(loop);
     // Timers and closes keep their part of the array, however much traffic there is.
     uint32_t reserved = capacity / 8;
     uint32_t count = ct_slots_finish(loop, events, reserved);
-    bool busy = count > 0 || loop->local_count > 0 || loop->slots.closed.head != 0;
+    bool busy = hungry || count > 0 || loop->local_count > 0 || loop->slots.closed.head != 0;
     uint64_t timeout = busy ? 0 : loop_timeout(loop, deadline);
     bool sleeps = timeout > 0;
-    if (sleeps && ct_mailbox_prepare_sleep(loop->mailbox)) timeout = 0;
+    if (sleeps && (ct_mailbox_prepare_sleep(loop->mailbox) || loop_memory_came(loop))) timeout = 0;
     count += loop->engine->poll(loop, events + count, capacity - count - reserved, timeout);
     if (sleeps) ct_mailbox_end_sleep(loop->mailbox);
 

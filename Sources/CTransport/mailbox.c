@@ -82,7 +82,8 @@ bool ct_mailbox_has_messages(const ct_mailbox *mailbox) {
 bool ct_mailbox_prepare_sleep(ct_mailbox *mailbox) {
     __atomic_store_n(&mailbox->state, CT_SLEEPING, __ATOMIC_SEQ_CST);
     ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_SEQ_CST);
-    if (ct_likely(head == NULL || head == CT_CLOSED)) return false;
+    // Taken but not handed out yet counts as well: the caller had room for some of a batch only.
+    if (ct_likely((head == NULL || head == CT_CLOSED) && mailbox->taken == NULL)) return false;
     ct_mailbox_end_sleep(mailbox);
     return true;
 }

@@ -86,6 +86,7 @@ void ct_slot_close(ct_loop *loop, ct_slot *slot) {
     if (slot->state != CT_SLOT_OPEN) return;
     slot->state = CT_SLOT_CLOSING;
     slot->receive_wanted = false;
+    if (slot->starved) loop->slots.starved_closing++;
     if (!ct_slot_is_quiet(slot)) loop->engine->interrupt(loop, slot);
     ct_slot_operation_ended(loop, slot);
 }
@@ -98,7 +99,7 @@ void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
 }
 
 void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
-    // A starved slot is on the other list; feeding that list brings it back here.
+    // A starved slot is on the other list; the next turn takes it from there and comes back here.
     if (slot->state != CT_SLOT_CLOSING || slot->closed_listed || slot->starved || !ct_slot_is_quiet(slot)) return;
     slot->closed_listed = true;
     ct_slot_list_append(&loop->slots, &loop->slots.closed, slot);

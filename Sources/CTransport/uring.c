@@ -303,7 +303,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
     bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
     // A closing socket is read to its end: bytes left unread make close(2) a reset, and the peer loses what it was sent.
-    bool again = !more && (open || (slot->state == CT_SLOT_CLOSING && result > 0));
+    bool again = !more && (open || (slot->state == CT_SLOT_CLOSING && !slot->reset && result > 0));
     bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
     if (ct_likely(result > 0)) {
         loop->statistics.receives++;

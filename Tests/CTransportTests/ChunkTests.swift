@@ -75,15 +75,15 @@ import Testing
             let bytes = pattern(150_000)
             loop.keepsChunks = true
             #expect(peer.write(bytes) == bytes.count)
-            // No deadline: a lost wake would hang here.
             while endpoint.received.count < bytes.count {
                 if endpoint.slot.pointee.starved && !loop.held.isEmpty {
                     let held = Handle(loop.held)
                     loop.held = []
                     let releasing = TestThread { for chunk in held.pointer { ct_chunk_release(chunk) } }
                     let before = endpoint.received.count
-                    while endpoint.received.count == before { loop.turn(deadline: .max) }
+                    let wokenUp = loop.wakes { endpoint.received.count > before }
                     releasing.join()
+                    try #require(wokenUp)
                 } else {
                     loop.turn()
                 }

@@ -68,6 +68,40 @@ import Testing
         }
     }
 
+    /// SO_LINGER 0: the peer gets a reset and no end of stream before it; nothing in flight stays.
+    @Test(arguments: Variant.all)
+    func reset(variant: Variant) throws {
+        try withLoop(variant) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            loop.settle()
+            #expect(endpoint.slot.pointee.receive_armed && endpoint.slot.pointee.sends_in_flight == 1)
+            peer.write(pattern(1000))
+            ct_slot_reset(loop.loop, endpoint.slot)
+            #expect(loop.reaches { endpoint.isClosed })
+            #expect(endpoint.happenings.contains(.sendFailed(ECANCELED)))
+            #expect(!endpoint.happenings.contains(.endOfStream))
+            #expect(loop.reaches { peer.read(); return peer.atEnd || peer.failure != 0 })
+            #expect(peer.failure == ECONNRESET)
+        }
+    }
+
+    /// Everything at once, with resets instead of closes, Unix sockets included.
+    @Test(arguments: Variant.all, Transport.allCases)
+    func resetWithBytesOnTheirWay(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            for round in 0..<20 {
+                let (endpoint, peer) = try loop.connection(transport)
+                peer.write(pattern(100_000))
+                if round % 2 == 0 { loop.turn() }
+                if round % 3 == 0 { #expect(endpoint.send(pattern(3_000_000), on: loop) == 0) }
+                ct_slot_reset(loop.loop, endpoint.slot)
+                try #require(loop.reaches { endpoint.isClosed })
+            }
+        }
+    }
+
     /// The peer was faster: closing a connection it has reset ends as quietly.
     @Test(arguments: Engine.available)
     func afterAReset(engine: Engine) throws {

@@ -26,13 +26,13 @@ import Testing
     @Test(arguments: Engine.available, Transport.withListener)
     func refused(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
-            let listener = try Listener(transport)
+            let listener = try Listener(transport, listens: false)
             let endpoint = try loop.open(listener.socket())
-            close(listener.fd)
             #expect(loop.connect(endpoint, to: listener.address) == 0)
             #expect(loop.reaches { !endpoint.happenings.isEmpty })
             loop.settle()
             #expect(endpoint.happenings == [.connectFailed(ECONNREFUSED)])
+            close(listener.fd)
         }
     }
 

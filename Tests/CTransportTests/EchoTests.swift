@@ -65,11 +65,11 @@ private final class Echo {
 
     init(_ loop: TestLoop, _ endpoint: Endpoint) throws {
         self.endpoint = endpoint
-        endpoint.onReceive = { [unowned self, unowned loop] bytes in
+        endpoint.onReceive = { [self] bytes in
             backlog += bytes
             flush(loop)
         }
-        endpoint.onSent = { [unowned self, unowned loop] in flush(loop) }
+        endpoint.onSent = { [self] in flush(loop) }
         #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
     }
 

@@ -34,12 +34,10 @@ import Testing
             var outOfOrder = 0
             var taken = 0
             var some = [ct_message](repeating: ct_message(), count: 256)
-            // No deadline: if a wake were lost, this would hang here.
-            while taken < producers * each {
-                loop.turn(deadline: .max)
+            let allCame = loop.wakes {
                 while true {
                     let count = Int(ct_mailbox_take(loop.loop, &some, 256))
-                    if count == 0 { break }
+                    if count == 0 { return taken == producers * each }
                     for message in some[..<count] {
                         let producer = Int(message.kind)
                         if Int(bitPattern: message.word) != next[producer] { outOfOrder += 1 }
@@ -48,6 +46,7 @@ import Testing
                     taken += count
                 }
             }
+            #expect(allCame)
             #expect(threads.map { $0.join() } == [0, 0, 0, 0])
             #expect(outOfOrder == 0)
             #expect(next == [Int](repeating: each + 1, count: producers))
@@ -87,10 +86,11 @@ import Testing
                     return (0..<100).count { ct_mailbox_post(mailbox.pointer, Self.message(UInt64($0))) != 0 }
                 }
                 var taken: [ct_message] = []
-                while taken.count < 100 {
-                    loop.turn(deadline: .max)
+                let allCame = loop.wakes {
                     taken += Self.takeAll(loop)
+                    return taken.count == 100
                 }
+                #expect(allCame)
                 #expect(thread.join() == 0)
                 #expect(taken.map(\.kind) == (0..<100).map(UInt64.init))
                 if loop.statistics.wakes > wakes { return }
@@ -138,18 +138,22 @@ import Testing
     }
 
     /// Messages the loop posted to itself, or took only some of, keep it from sleeping.
-    @Test(.timeLimit(.minutes(1)), arguments: Engine.available)
+    @Test(arguments: Engine.available)
     func waitingMessagesForbidSleep(engine: Engine) throws {
         try withLoop(engine) { loop in
             var one = ct_message()
+            func turnDoesNotSleep() -> Bool {
+                let turns = loop.statistics.turns
+                return loop.wakes { loop.statistics.turns > turns }
+            }
             #expect(ct_mailbox_post_local(loop.loop, Self.message(1)) == 0)
-            loop.turn(deadline: .max)
+            #expect(turnDoesNotSleep())
             #expect(ct_mailbox_take(loop.loop, &one, 1) == 1)
 
             for i in 2...4 { #expect(ct_mailbox_post(ct_loop_mailbox(loop.loop), Self.message(UInt64(i))) == 0) }
             for i in 2...4 {
                 // The taken batch holds the rest: the sleep must see it there too.
-                loop.turn(deadline: .max)
+                #expect(turnDoesNotSleep())
                 #expect(ct_mailbox_take(loop.loop, &one, 1) == 1)
                 #expect(one.kind == UInt64(i))
             }

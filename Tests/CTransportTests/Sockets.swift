@@ -62,7 +62,8 @@ struct Listener {
     let fd: Int32
     let address: ct_address
 
-    init(_ transport: Transport = .tcp, backlog: Int32 = 512) throws {
+    /// Without `listens` the address is taken, and connects to it are refused.
+    init(_ transport: Transport = .tcp, backlog: Int32 = 512, listens: Bool = true) throws {
         var failure = ct_failure()
         var address = ct_address()
         switch transport {
@@ -78,7 +79,7 @@ struct Listener {
         fd = ct_socket_open(Int32(address.storage.ss_family), &failure)
         try #require(fd >= 0)
         try #require(ct_socket_bind(fd, &address, &failure) == 0)
-        try #require(ct_socket_listen(fd, backlog, &failure) == 0)
+        if listens { try #require(ct_socket_listen(fd, backlog, &failure) == 0) }
         try #require(ct_socket_local_address(fd, &address) == 0)
         self.address = address
     }

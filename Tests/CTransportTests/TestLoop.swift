@@ -9,6 +9,8 @@ final class TestLoop {
     static let capacity: UInt32 = 256
     static let idleTurnsMax = 2_000
     static let idleTurnNanos: UInt64 = 5_000_000
+    static let guardNanos: UInt64 = 20_000_000_000
+    static let guardContext = Int.max
 
     let loop: OpaquePointer
     private let events: UnsafeMutablePointer<ct_event>
@@ -64,6 +66,18 @@ final class TestLoop {
             idle = turn() == 0 ? idle + 1 : 0
             if idle > Self.idleTurnsMax { return false }
         }
+        return true
+    }
+
+    /// Runs turns that wait without a deadline, so that only events can end them: a wake that gets lost shows. False when
+    /// a timer of this function had to end the wait.
+    func wakes(until condition: () -> Bool) -> Bool {
+        let guardTimer = ct_timer_arm(loop, now + Self.guardNanos, UnsafeMutableRawPointer(bitPattern: Self.guardContext)!)
+        while !condition() {
+            turn(deadline: .max)
+            if firedTimers.contains(where: { $0.timer == guardTimer }) { return false }
+        }
+        ct_timer_take(loop, guardTimer)
         return true
     }
 
@@ -133,6 +147,10 @@ final class TestLoop {
     func finish(sourceLocation: SourceLocation = #_sourceLocation) {
         keepsChunks = false
         releaseHeld()
+        for endpoint in endpoints.values {
+            endpoint.onReceive = nil
+            endpoint.onSent = nil
+        }
         for endpoint in endpoints.values where !endpoint.isClosed { close(endpoint) }
         let free = reaches { statistics.slots_open == 0 }
         let end = statistics

@@ -45,11 +45,11 @@ final class ConnectAttempt: @unchecked Sendable {
     func start(host: String, port: UInt16) {
         guard !isOver else { return }
         Resolver.lookUp(host: host, port: port) { outcome in
-            self.loop.post(ClosureWork { _ in self.resolved(outcome) })
+            self.loop.post(ResolvedWork(self, outcome))
         }
     }
 
-    private func resolved(_ outcome: Result<[SocketAddress], TransportError>) {
+    fileprivate func resolved(_ outcome: Result<[SocketAddress], TransportError>) {
         switch outcome {
         case .success(let addresses): start(addresses)
         case .failure(let error): finish(.failure(error))
@@ -125,4 +125,17 @@ final class ConnectAttempt: @unchecked Sendable {
         self.continuation = nil
         continuation.resume(returning: outcome)
     }
+}
+
+/// Brings the resolver's answer to the loop of its attempt.
+private final class ResolvedWork: LoopWork {
+    private let attempt: ConnectAttempt
+    private let outcome: Result<[SocketAddress], TransportError>
+    init(_ attempt: ConnectAttempt, _ outcome: Result<[SocketAddress], TransportError>) {
+        self.attempt = attempt
+        self.outcome = outcome
+    }
+    override func run(on loop: EventLoop) { attempt.resolved(outcome) }
+    // The loop has ended, so nobody else touches the attempt any more.
+    override func reject() { attempt.finish(.failure(TransportError(.loopShutDown, call: .connect))) }
 }

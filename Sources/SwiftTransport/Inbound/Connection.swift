@@ -52,29 +52,13 @@ public struct InboundBytes: AsyncSequence, Sendable {
             let loop = connection.channel.eventLoop
             let bridge = connection.bridge
             if loop.isCurrent, let ready = bridge.takeReady() { return try ready.get() }
+            let wait = InboundWait(bridge, on: loop)
             let outcome = await withTaskCancellationHandler {
-                await withUnsafeContinuation { continuation in
-                    if loop.isCurrent {
-                        bridge.wait(continuation)
-                    } else {
-                        loop.post(WaitWork(bridge, continuation))
-                    }
-                }
+                await withUnsafeContinuation { wait.start($0) }
             } onCancel: {
-                loop.post(ClosureWork { _ in bridge.cancelWait() })
+                wait.cancel()
             }
             return try outcome.get()
         }
     }
-}
-
-private final class WaitWork: LoopWork {
-    private let bridge: InboundBridge
-    private let continuation: UnsafeContinuation<InboundBridge.Outcome, Never>
-    init(_ bridge: InboundBridge, _ continuation: UnsafeContinuation<InboundBridge.Outcome, Never>) {
-        self.bridge = bridge
-        self.continuation = continuation
-    }
-    override func run(on loop: EventLoop) { bridge.wait(continuation) }
-    override func reject() { continuation.resume(returning: .success(nil)) }
 }

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The last handler of a ``Connection``: keeps what comes in until a task asks for it, and stops reading when the task falls
 /// behind. The loop's thread only, except where said.
 final class InboundBridge: ChannelHandler, @unchecked Sendable {
@@ -15,7 +17,7 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     private var bytes = 0
     private var end: Outcome?
     private var isPaused = false
-    private var waiter: UnsafeContinuation<Outcome, Never>?
+    private var waiter: InboundWait?
     private let started: (@Sendable (Connection) -> Task<Void, Never>)?
     private var task: Task<Void, Never>?
 
@@ -60,7 +62,7 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     private func wake() {
         guard let waiter, let outcome = takeReady() else { return }
         self.waiter = nil
-        waiter.resume(returning: outcome)
+        waiter.resume(outcome)
     }
 
     // MARK: To the task
@@ -84,20 +86,56 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     }
 
     /// Only one task may wait at a time; a second one is told that it was one too many.
-    func wait(_ continuation: UnsafeContinuation<Outcome, Never>) {
+    func wait(_ wait: InboundWait) {
         if let outcome = takeReady() {
-            continuation.resume(returning: outcome)
-        } else if waiter != nil {
-            continuation.resume(returning: .failure(TransportError(.cancelled, call: .receive)))
+            wait.resume(outcome)
+        } else if waiter != nil || wait.isCancelled {
+            wait.resume(.failure(TransportError(.cancelled, call: .receive)))
         } else {
-            waiter = continuation
+            waiter = wait
         }
     }
 
     /// The waiting task was cancelled.
-    func cancelWait() {
-        guard let waiter else { return }
-        self.waiter = nil
-        waiter.resume(returning: .failure(TransportError(.cancelled, call: .receive)))
+    func cancel(_ wait: InboundWait) {
+        guard waiter === wait else { return }
+        waiter = nil
+        wait.resume(.failure(TransportError(.cancelled, call: .receive)))
     }
+}
+
+/// A task that waits for bytes. Brings itself to the loop, and takes itself back when the task is cancelled.
+final class InboundWait: LoopWork, @unchecked Sendable {
+    private let bridge: InboundBridge
+    private let loop: EventLoop
+    private let cancelled = Atomic<Bool>(false)
+    // Set before the wait is handed to the loop, and the loop's from then on.
+    private var continuation: UnsafeContinuation<InboundBridge.Outcome, Never>?
+
+    init(_ bridge: InboundBridge, on loop: EventLoop) {
+        self.bridge = bridge
+        self.loop = loop
+    }
+
+    var isCancelled: Bool { cancelled.load(ordering: .sequentiallyConsistent) }
+
+    /// Any thread.
+    func start(_ continuation: UnsafeContinuation<InboundBridge.Outcome, Never>) {
+        self.continuation = continuation
+        if loop.isCurrent { bridge.wait(self) } else { loop.post(self) }
+    }
+
+    /// Any thread. Either the wait sees the flag when it gets to the loop, or this gets there behind it.
+    func cancel() {
+        cancelled.store(true, ordering: .sequentiallyConsistent)
+        loop.post(ClosureWork { _ in self.bridge.cancel(self) })
+    }
+
+    func resume(_ outcome: InboundBridge.Outcome) {
+        continuation?.resume(returning: outcome)
+        continuation = nil
+    }
+
+    override func run(on loop: EventLoop) { bridge.wait(self) }
+    override func reject() { resume(.success(nil)) }
 }
