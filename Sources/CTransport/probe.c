@@ -105,6 +105,22 @@ static void probe_ring(ct_probe_report *report) {
     ct_ring_close(&ring);
 }
 
+// Why io_uring is not to be had, as far as the error and the sysctl tell.
+static const char *probe_cause(int error) {
+    if (error == ENOSYS) return "this kernel or sandbox does not have it";
+    if (error == EINVAL) return "this kernel is too old: 6.1 is needed";
+    if (error == EOPNOTSUPP) return "this kernel's io_uring lacks what is needed";
+    if (error == ENOMEM) return "no memory that may be locked: see ulimit -l";
+    if (error != EPERM && error != EACCES) return strerror(error);
+    int disabled = 0;
+    FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+    if (file) {
+        if (fscanf(file, "%d", &disabled) != 1) disabled = 0;
+        fclose(file);
+    }
+    return disabled ? "forbidden by the sysctl kernel.io_uring_disabled" : "forbidden, by seccomp as it seems";
+}
+
 static ct_probe_report report;
 
 static void probe_once(void) {
@@ -120,7 +136,7 @@ static void probe_once(void) {
                  ct_memory_name());
     else
         snprintf(line, size, "kernel %d.%d: epoll, because io_uring is not to be had (%s), memory %s",
-                 report.kernel_major, report.kernel_minor, strerror(report.failure.error), ct_memory_name());
+                 report.kernel_major, report.kernel_minor, probe_cause(report.failure.error), ct_memory_name());
 }
 
 const ct_probe_report *ct_probe(void) {

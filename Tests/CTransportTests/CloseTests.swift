@@ -10,7 +10,7 @@ import Testing
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
-            let bytes = pattern(5_000_000)
+            let bytes = pattern(2_000_000)
             #expect(endpoint.send(bytes, on: loop) == 0)
             loop.settle()
             #expect(endpoint.slot.pointee.receive_armed && endpoint.slot.pointee.sends_in_flight == 1)
@@ -38,7 +38,7 @@ import Testing
                 let connecting = try loop.open(full.socket())
                 #expect(loop.connect(connecting, to: full.address) == 0)
                 let (endpoint, peer) = try loop.connection(Transport.allCases[i % 3], receiving: i % 4 != 0)
-                if i % 5 != 0 { #expect(endpoint.send(pattern(3_000_000), vectors: 4, on: loop) == 0) }
+                if i % 5 != 0 { #expect(endpoint.send(pattern(1_000_000), vectors: 4, on: loop) == 0) }
                 if i % 2 == 0 { peer.write(pattern(20_000)) }
                 if i % 7 == 0 { peer.reset() }
                 peers.append(peer)
@@ -74,7 +74,7 @@ import Testing
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
-            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            #expect(endpoint.send(pattern(2_000_000), on: loop) == 0)
             loop.settle()
             #expect(endpoint.slot.pointee.receive_armed && endpoint.slot.pointee.sends_in_flight == 1)
             peer.write(pattern(1000))
@@ -93,9 +93,10 @@ import Testing
         try withLoop(variant) { loop in
             for round in 0..<20 {
                 let (endpoint, peer) = try loop.connection(transport)
+                ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
                 peer.write(pattern(100_000))
                 if round % 2 == 0 { loop.turn() }
-                if round % 3 == 0 { #expect(endpoint.send(pattern(3_000_000), on: loop) == 0) }
+                if round % 3 == 0 { #expect(endpoint.send(pattern(1_000_000), on: loop) == 0) }
                 ct_slot_reset(loop.loop, endpoint.slot)
                 try #require(loop.reaches { endpoint.isClosed })
             }
@@ -112,7 +113,8 @@ import Testing
             loop.close(endpoint)
             #expect(loop.reaches { endpoint.isClosed })
             let (blocked, blockedPeer) = try loop.connection(.tcp)
-            #expect(blocked.send(pattern(5_000_000), on: loop) == 0)
+            ct_socket_set_int(blocked.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
+            #expect(blocked.send(pattern(2_000_000), on: loop) == 0)
             loop.settle()
             blockedPeer.reset()
             loop.close(blocked)

@@ -42,9 +42,6 @@ import Testing
             loop.settle()
             #expect(endpoint.slot.pointee.sends_in_flight == 1)
             #expect(endpoint.outgoing != nil)
-            let eventsBefore = endpoint.happenings.count
-            loop.settle()
-            #expect(endpoint.happenings.count == eventsBefore, "a blocked send is silent")
             #expect(loop.reaches { peer.read().count == bytes.count && endpoint.outgoing == nil })
             #expect(peer.received == bytes)
             #expect(loop.statistics.sent_bytes == UInt64(bytes.count))
@@ -57,7 +54,7 @@ import Testing
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
-            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            #expect(endpoint.send(pattern(2_000_000), on: loop) == 0)
             loop.settle()
             #expect(endpoint.slot.pointee.sends_in_flight == 1)
             peer.reset()
@@ -74,7 +71,7 @@ import Testing
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
-            #expect(endpoint.send(pattern(5_000_000), on: loop) == 0)
+            #expect(endpoint.send(pattern(2_000_000), on: loop) == 0)
             loop.settle()
             #expect(endpoint.slot.pointee.sends_in_flight == 1)
             peer.write(pattern(1000))

@@ -139,7 +139,17 @@ extension TestLoop {
     }
 }
 
-/// Bytes that show it when one is lost, doubled or out of place.
+/// Bytes that show it when one is lost, doubled or out of place. They repeat, but at no distance a buffer would have.
 func pattern(_ count: Int, seed: Int = 0) -> [UInt8] {
-    (0..<count).map { UInt8(truncatingIfNeeded: ($0 &+ seed) &* 2_654_435_761 >> 13) }
+    let period = patternPeriod.count
+    var start = ((seed &* 7919) % period + period) % period
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(count)
+    while bytes.count < count {
+        bytes += patternPeriod[start..<min(period, start + count - bytes.count)]
+        start = 0
+    }
+    return bytes
 }
+
+private let patternPeriod = (0..<65_521).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }

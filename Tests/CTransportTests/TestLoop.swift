@@ -7,8 +7,8 @@ import Testing
 /// A test says what it waits for; it never sleeps. A wait gives up after a number of turns in which nothing happened.
 final class TestLoop {
     static let capacity: UInt32 = 256
-    static let idleTurnsMax = 2_000
-    static let idleTurnNanos: UInt64 = 5_000_000
+    static let idleTurnsMax = 5_000
+    static let idleTurnNanos: UInt64 = 2_000_000
     static let guardNanos: UInt64 = 20_000_000_000
     static let guardContext = Int.max
 

@@ -20,8 +20,8 @@ struct CompareCommand: ParsableCommand {
 
     func run() throws {
         let plan = quick
-            ? ComparisonPlan.quick(peers: only.peers, engine: engine)
-            : ComparisonPlan.full(peers: only.peers, engine: engine)
+            ? ComparisonPlan.quick(peers: only.runnable, engine: engine)
+            : ComparisonPlan.full(peers: only.runnable, engine: engine)
         try DescriptorLimit.require(plan.idleConnections)
 
         var comparison = Comparison(plan: plan)

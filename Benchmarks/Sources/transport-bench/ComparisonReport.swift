@@ -1,3 +1,5 @@
+import SwiftTransport
+
 /// A comparison in words and tables.
 struct ComparisonReport {
     let comparison: Comparison
@@ -28,6 +30,7 @@ struct ComparisonReport {
 
     private var preamble: String {
         """
+        \(Machine.report)
         \(comparison.plan.rounds) interleaved rounds, order rotated; \(comparison.pinning.description).
         Values are medians over rounds; ratios are medians of the ratios within each round, against the C peer with the
         better median. CPU is the server's, per echoed message, by the scheduler's clock (schedstat); user and system

@@ -27,7 +27,7 @@ struct MemoryCommand: ParsableCommand {
         try DescriptorLimit.require(connections)
         var figures: [IdleMemory] = []
         var failures: [String] = []
-        for peer in only.peers {
+        for peer in only.runnable {
             progress("\(peer.title) ...")
             do {
                 figures.append(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwiftTransport
 
 /// Peers named on the command line, separated by commas.
 struct PeerList: ExpressibleByArgument {
@@ -19,6 +20,9 @@ struct PeerList: ExpressibleByArgument {
         guard !peers.isEmpty else { return nil }
         self.peers = peers
     }
+
+    /// Those that can run here: where io_uring is forbidden, its C peer has nothing to run on.
+    var runnable: [Peer] { peers.filter { $0 != .uring || Machine.hasURing } }
 
     var defaultValueDescription: String { "all" }
 }

@@ -1,0 +1,20 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own: it uses the library exactly as your service would.
+let package = Package(
+    name: "transport-examples",
+    dependencies: [
+        .package(name: "swift-transport", path: "..")
+    ],
+    targets: [
+        .executableTarget(
+            name: "EchoServer",
+            dependencies: ["StopSignal", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .executableTarget(
+            name: "EchoClient",
+            dependencies: ["StopSignal", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .target(name: "StopSignal"),
+    ],
+    swiftLanguageModes: [.v6]
+)

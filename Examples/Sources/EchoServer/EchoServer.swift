@@ -1,0 +1,41 @@
+import StopSignal
+import SwiftTransport
+
+/// Sends back every byte, with callbacks on the event loop: nothing is allocated per message.
+///
+///     EchoServer [port]       (default 7000; try it with EchoClient, or with `nc 127.0.0.1 7000`)
+@main
+struct EchoServer {
+    static func main() async throws {
+        let port = CommandLine.arguments.dropFirst().first.map { UInt16($0) } ?? 7000
+        guard let port else { fatalError("usage: EchoServer [port]") }
+        let stop = StopSignal()
+
+        let group = try EventLoopGroup()  // a loop per core, each accepting for itself
+        let server = try await ServerBootstrap(group: group)
+            .childHandlers { [BackPressureHandler(), Echo()] }
+            .bind(host: "127.0.0.1", port: port)
+        print("listening on \(server.localAddress)")
+        print(Machine.report)
+
+        await stop.received()
+        let report = await group.shutdown(within: .seconds(5))  // what is queued is still sent
+        print("stopped; \(report.channelsCutOff) connections had to be cut off")
+    }
+}
+
+/// One per connection. Events come from the network to the first handler, then to the next.
+final class Echo: ChannelHandler {
+    /// Whatever is not named here passes this handler by, at no cost.
+    static let interests: ChannelEvents = [.read, .readComplete]
+
+    /// The bytes are lent for the length of the call; `write` keeps what it needs.
+    func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        context.write(bytes)
+    }
+
+    /// No more in this turn of the loop: all writes leave in one system call.
+    func channelReadComplete(_ context: ChannelContext) {
+        context.flush()
+    }
+}
