@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Makes connections.
 ///
@@ -70,7 +68,8 @@ public struct ClientBootstrap: Sendable {
         return self.handlers { handlers() + [bridge] }
     }
 
-    private func attempt(_ begin: @escaping @Sendable (ConnectAttempt) -> Void) async throws(TransportError) -> Channel {
+    private func attempt(_ begin: @escaping @Sendable (ConnectAttempt) -> Void) async throws(TransportError) -> Channel
+    {
         let attempt = ConnectAttempt(
             loop: group.preferred(), configuration: ChannelConfiguration(options), timeout: timeout, makeHandlers)
         let outcome = await withTaskCancellationHandler {

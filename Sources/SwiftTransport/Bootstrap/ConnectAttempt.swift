@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// One connect: resolves, tries address after address, and ends once, whatever comes first: a connection, the last
 /// failure, the time limit or a cancelled task. The loop's thread only.

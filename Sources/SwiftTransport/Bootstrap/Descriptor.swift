@@ -1,6 +1,4 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Closes a descriptor that never became part of a loop.
 func closeDescriptor(_ descriptor: Int32) {

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// One listening socket on one loop: accepts, and survives running out of descriptors. The loop's thread only.
 final class Listener: Endpoint, @unchecked Sendable {

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Turns host names into addresses without ever blocking a loop: getaddrinfo(3) runs on a thread of its own.
 enum Resolver {

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Starts a server.
 ///

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 // The way in: from an event of the core to the first handler.
 extension Channel {

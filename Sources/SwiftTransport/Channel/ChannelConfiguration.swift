@@ -1,7 +1,5 @@
-#if canImport(Glibc)
-internal import Glibc
-#endif
 internal import CTransport
+internal import Glibc
 
 /// The options of a channel, sorted: what concerns the library, shared by all channels of a bootstrap, and what concerns
 /// the socket.

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// An option of a channel or of its socket.
 ///
@@ -31,7 +29,9 @@ public struct ChannelOption: Sendable {
 
     /// What happens to a write beyond the hard limit. Default `.failWrite`; a write that nobody waits for always closes the
     /// channel, because its stream would have a hole that nobody knows of.
-    public static func atHardLimit(_ policy: WaterMark.Overflow) -> ChannelOption { ChannelOption(kind: .overflow(policy)) }
+    public static func atHardLimit(_ policy: WaterMark.Overflow) -> ChannelOption {
+        ChannelOption(kind: .overflow(policy))
+    }
 
     /// Send writes of at least this size without copying them into the kernel, where that is possible (kernel 6.1, never
     /// on loopback and Unix sockets, where it is slower). At least 32 KiB. Default `nil`: off. The channel gives it up by
@@ -40,7 +40,9 @@ public struct ChannelOption: Sendable {
 
     /// Keep the channel open for writing when the peer has finished sending. Default false: then the channel sends what is
     /// queued and closes.
-    public static func allowHalfClosure(_ allowed: Bool) -> ChannelOption { ChannelOption(kind: .allowHalfClosure(allowed)) }
+    public static func allowHalfClosure(_ allowed: Bool) -> ChannelOption {
+        ChannelOption(kind: .allowHalfClosure(allowed))
+    }
 
     /// TCP_NODELAY. Default true, as in Netty: small writes leave at once. Unix sockets: no effect.
     public static func noDelay(_ on: Bool) -> ChannelOption { integer(Int32(IPPROTO_TCP), TCP_NODELAY, on ? 1 : 0) }
@@ -60,7 +62,9 @@ public struct ChannelOption: Sendable {
     }
 
     /// TCP_QUICKACK: acknowledge at once for now; the kernel may switch it off again. Default on, as in the kernel.
-    public static func quickAcknowledge(_ on: Bool) -> ChannelOption { integer(Int32(IPPROTO_TCP), TCP_QUICKACK, on ? 1 : 0) }
+    public static func quickAcknowledge(_ on: Bool) -> ChannelOption {
+        integer(Int32(IPPROTO_TCP), TCP_QUICKACK, on ? 1 : 0)
+    }
 
     /// TCP_NOTSENT_LOWAT: how much the kernel takes that it has not sent yet. Less of it means that the queue here, which can
     /// still be cancelled and measured, holds more. Default: no limit but the send buffer.
@@ -89,7 +93,9 @@ public struct ChannelOption: Sendable {
         integer(Int32(IPPROTO_TCP), SystemNumber.tcpUserTimeout, milliseconds(time))
     }
 
-    private static func milliseconds(_ time: Duration) -> Int { Int(clamping: UInt64(0).advanced(by: time) / 1_000_000) }
+    private static func milliseconds(_ time: Duration) -> Int {
+        Int(clamping: UInt64(0).advanced(by: time) / 1_000_000)
+    }
 
     /// SO_LINGER; `nil` switches it off. Default off, as in the kernel.
     public static func linger(_ time: Duration?) -> ChannelOption { ChannelOption(kind: .linger(time)) }

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Where a socket is: an IPv4 or IPv6 address with a port, or the path of a Unix domain socket.
 public struct SocketAddress: Sendable, CustomStringConvertible {

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 extension TransportError: CustomStringConvertible {
     /// One line: what happened, the call and its error, the likely cause and the remedy.
@@ -49,8 +47,10 @@ extension TransportError: CustomStringConvertible {
         case .loopBudgetExhausted:
             "Many peers read more slowly than you write: watch isWritable, or raise outboundBudget of LoopOptions"
         case .notYetConnected: "Write once channelActive was called, or when connect has returned"
-        case .unencodableMessage: "Add a handler before the writer whose write(_:message:promise:) knows the message's type"
-        case .connectionRefused: "Nothing listens at that address, or a firewall rejects: check host, port and the service"
+        case .unencodableMessage:
+            "Add a handler before the writer whose write(_:message:promise:) knows the message's type"
+        case .connectionRefused:
+            "Nothing listens at that address, or a firewall rejects: check host, port and the service"
         case .connectionLost where errno == ETIMEDOUT:
             "The peer no longer answers: its host or the network between is gone"
         case .connectionLost: "The peer closed or crashed while data was under way: connect again"
@@ -65,7 +65,8 @@ extension TransportError: CustomStringConvertible {
             "Locked memory is limited: raise `ulimit -l` (LimitMEMLOCK in systemd) or the container's memory"
         case .engineUnavailable: engineAdvice
         case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"
-        case .notPermitted where call == .bind: "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
+        case .notPermitted where call == .bind:
+            "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
         case .notPermitted: "A capability, a file mode or a security policy forbids it"
         default: nil
         }
@@ -79,7 +80,8 @@ extension TransportError: CustomStringConvertible {
             "io_uring is forbidden: by seccomp (Docker's and containerd's default profiles) or by the sysctl "
                 + "kernel.io_uring_disabled. Allow it there, or use the engine .automatic or .epoll"
         case ENOSYS: "This kernel (or sandbox) has no io_uring: use the engine .automatic or .epoll"
-        case EINVAL, EOPNOTSUPP: "io_uring here lacks what we need (kernel 6.1 or later): use the engine .automatic or .epoll"
+        case EINVAL, EOPNOTSUPP:
+            "io_uring here lacks what we need (kernel 6.1 or later): use the engine .automatic or .epoll"
         default: "Use the engine .automatic or .epoll"
         }
     }

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Why something failed: what it means (`code`), which system call said so (`call`) and how (`errno`).
 ///
@@ -72,7 +70,8 @@ public struct TransportError: Error, Sendable, Hashable {
     }
 
     init(_ failure: ct_failure) {
-        self.init(call: SystemCall(rawValue: UInt8(truncatingIfNeeded: failure.call.rawValue)) ?? .none, errno: failure.error)
+        self.init(
+            call: SystemCall(rawValue: UInt8(truncatingIfNeeded: failure.call.rawValue)) ?? .none, errno: failure.error)
     }
 
     /// What a write gets on a channel that is closed, with the first cause kept.
@@ -83,7 +82,8 @@ public struct TransportError: Error, Sendable, Hashable {
     private static func code(of call: SystemCall, _ errno: Int32) -> Code {
         switch call {
         case .ioUringSetup, .ioUringRegister, .ioUringSelfTest, .epollCreate:
-            return errno == ENOMEM ? .outOfMemory : errno == EMFILE || errno == ENFILE ? .descriptorLimit : .engineUnavailable
+            return errno == ENOMEM
+                ? .outOfMemory : errno == EMFILE || errno == ENFILE ? .descriptorLimit : .engineUnavailable
         case .getaddrinfo: return .invalidAddress
         case .setsockopt, .getsockopt:
             if errno == ENOPROTOOPT || errno == EOPNOTSUPP || errno == EINVAL { return .unsupportedOption }

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Bytes somebody owns: immutable, cheap to copy (a reference), safe to hand to any thread.
 ///
@@ -64,7 +62,8 @@ public struct Buffer: @unchecked Sendable {
     ) throws(Failure) {
         let storage = BufferStorage(size: capacity)
         let written = try body(UnsafeMutableRawBufferPointer(start: storage.memory, count: max(0, capacity)))
-        self.init(storage: storage, start: UnsafeRawPointer(storage.memory), count: min(max(0, written), max(0, capacity)))
+        self.init(
+            storage: storage, start: UnsafeRawPointer(storage.memory), count: min(max(0, written), max(0, capacity)))
     }
 
     /// True when there are no bytes.
@@ -95,7 +94,8 @@ public struct Buffer: @unchecked Sendable {
     }
 
     // An address for the span of an empty buffer.
-    nonisolated(unsafe) private static let nowhere = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
+    nonisolated(unsafe) private static let nowhere = UnsafeRawPointer(
+        UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
 }
 
 extension Buffer: Equatable {

@@ -5,7 +5,8 @@ struct ChannelRegistry {
 
     mutating func insert(_ endpoint: Endpoint, at index: Int) {
         if index >= endpoints.count {
-            endpoints.append(contentsOf: repeatElement(nil, count: max(64, index + 1 - endpoints.count, endpoints.count)))
+            endpoints.append(
+                contentsOf: repeatElement(nil, count: max(64, index + 1 - endpoints.count, endpoints.count)))
         }
         endpoints[index] = Unmanaged.passUnretained(endpoint)
         count += 1

@@ -1,8 +1,6 @@
 internal import CTransport
-internal import Synchronization
-#if canImport(Glibc)
 internal import Glibc
-#endif
+internal import Synchronization
 
 /// One thread, its connections, their timers and the tasks that run beside them.
 ///

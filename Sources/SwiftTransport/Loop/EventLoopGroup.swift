@@ -1,8 +1,6 @@
 internal import CTransport
-internal import Synchronization
-#if canImport(Glibc)
 internal import Glibc
-#endif
+internal import Synchronization
 
 /// A fixed set of event loops, one thread each.
 ///
@@ -107,7 +105,8 @@ enum LoopThread {
     static func start(_ loop: EventLoop) throws(TransportError) {
         let start = Start(loop)
         let context = Unmanaged.passRetained(start)
-        let result = ct_thread_start("transport-\(loop.index)", loop.options.cpu(ofLoop: loop.index), threadBody, context.toOpaque())
+        let result = ct_thread_start(
+            "transport-\(loop.index)", loop.options.cpu(ofLoop: loop.index), threadBody, context.toOpaque())
         guard result == 0 else {
             context.release()
             throw TransportError(call: .pthreadCreate, errno: -result)

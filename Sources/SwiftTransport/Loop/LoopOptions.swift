@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// How the loops of a group are made. The defaults are meant to be left alone.
 public struct LoopOptions: Sendable {

@@ -90,7 +90,8 @@ public final class ScheduledTask: @unchecked Sendable {
 
     private func fire() {
         timer = nil
-        guard state.compareExchange(expected: .waiting, desired: .done, ordering: .acquiringAndReleasing).exchanged else {
+        guard state.compareExchange(expected: .waiting, desired: .done, ordering: .acquiringAndReleasing).exchanged
+        else {
             return
         }
         let work = body.withLock { body in

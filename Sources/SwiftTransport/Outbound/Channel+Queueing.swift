@@ -1,8 +1,6 @@
 internal import CTransport
-internal import Synchronization
-#if canImport(Glibc)
 internal import Glibc
-#endif
+internal import Synchronization
 
 // From a write at the head of the pipeline to an entry in the queue. The loop's thread only.
 extension Channel {
@@ -49,7 +47,8 @@ extension Channel {
         guard let queue = admit(min(file.count, FileRegion.windowSize), completion) else { return .stale }
         let reference = Unmanaged.passRetained(file)
         let entry = OutboundEntry(
-            UnsafeRawPointer(reference.toOpaque()), file.count, OutboundOwner.object(reference), completion, isFile: true)
+            UnsafeRawPointer(reference.toOpaque()), file.count, OutboundOwner.object(reference), completion,
+            isFile: true)
         return append(entry, queue)
     }
 

@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 // From the queue to the kernel, and back to whoever waits. The loop's thread only.
 extension Channel {
@@ -85,7 +83,11 @@ extension Channel {
         if error.call == .pread, let queue, let entry = queue._withUnsafeGuaranteedRef({ $0.headUntouched }) {
             drop(entry, error)
             giveBackIfEmpty()
-            if self.queue != nil { listDirty() } else if state != .active || writing.isShutDown { completedWhileEnding() }
+            if self.queue != nil {
+                listDirty()
+            } else if state != .active || writing.isShutDown {
+                completedWhileEnding()
+            }
         } else if state == .closing {
             failQueue()
         } else {

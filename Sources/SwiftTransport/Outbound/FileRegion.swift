@@ -1,6 +1,4 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// A part of a file, to be sent without holding it in memory: it is read from the page cache piece by piece, each when the
 /// kernel has accepted the one before.

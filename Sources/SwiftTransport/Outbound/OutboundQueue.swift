@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// The writes of one channel that the kernel has not taken yet, oldest first: a ring of entries in raw memory.
 ///
@@ -65,7 +63,9 @@ final class OutboundQueue {
 
     /// Copies bytes behind those of the previous small write. `count` must not exceed ``OutboundMemory/blockCapacity``.
     @inline(__always)
-    func copy(_ bytes: UnsafeRawPointer, _ count: Int, _ memory: inout OutboundMemory) -> (UnsafeRawPointer, owner: UInt) {
+    func copy(_ bytes: UnsafeRawPointer, _ count: Int, _ memory: inout OutboundMemory) -> (
+        UnsafeRawPointer, owner: UInt
+    ) {
         let block = room(for: count, &memory)
         let place = UnsafeMutableRawPointer(block + 1) + Int(block.pointee.used)
         memcpy(place, bytes, count)

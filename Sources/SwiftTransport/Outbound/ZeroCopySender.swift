@@ -1,7 +1,5 @@
 internal import CTransport
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Sending without a copy, for a channel that asked for it: which writes, what the kernel still reads, and when to stop
 /// trying. The loop's thread only.

@@ -39,7 +39,9 @@ public final class ChannelContext {
     }
 
     @inline(__always)
-    static func findBackwards(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<ChannelContext>? {
+    static func findBackwards(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<
+        ChannelContext
+    >? {
         var candidate = start
         while let context = candidate {
             if context._withUnsafeGuaranteedRef({ $0.interests.contains(event) }) { return context }
