@@ -139,17 +139,23 @@ static bool ready_wanted(const ct_slot *slot) {
 
 // A slot is stopped and closed in one turn while it is listed. All of those go in one pass: a pass for each of ten
 // thousand connections would be a stall.
-static void epoll_forget(ct_loop *loop, ct_slot *slot) {
+static void ready_drop_closed(ct_loop *loop) {
     ct_epoll *e = epoll_of(loop);
-    if (ct_likely(!(slot->readiness & CT_LISTED))) return;
-    ct_assert(slot->closed_listed);
     uint32_t last = e->ready_tail;
     for (bool more = true; more;) {
         more = e->ready_head != last;
         ct_slot *listed = ready_take(loop);
         if (!listed->closed_listed) ready_append(loop, listed);
     }
+}
+
+static void epoll_forget(ct_loop *loop, ct_slot *slot) {
+    ct_assert(slot->closed_listed);
+    if (ct_unlikely(slot->readiness & CT_LISTED)) ready_drop_closed(loop);
     ct_assert(!(slot->readiness & CT_LISTED));
+    // close(2) alone ends a registration only when it closes the last copy of the descriptor, and a process being
+    // forked holds one.
+    if (slot->readiness & CT_REGISTERED) epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_DEL, slot->fd, NULL);
 }
 
 // -------------------------------------------------------------------------------------------------------- operations
@@ -163,7 +169,7 @@ static bool reads_end_early(int fd) {
     return family != AF_INET && family != AF_INET6;
 }
 
-// Once per descriptor; close(2) undoes it. What is ready already comes as the first edge.
+// Once per descriptor. What is ready already comes as the first edge.
 static int epoll_register(ct_loop *loop, ct_slot *slot) {
     if (ct_likely(slot->readiness & CT_REGISTERED)) return 0;
     struct epoll_event event = {.events = CT_EDGES, .data.u64 = ct_token(CT_OP_RECEIVE, slot)};
@@ -466,7 +472,7 @@ static void epoll_note(ct_loop *loop, const struct epoll_event *edge) {
     }
     ct_slot *slot = ct_slot_at(&loop->slots, ct_token_index(token));
     if (ct_unlikely(!slot || (slot->generation & 0xFFFFFF) != ct_token_generation(token))) {
-        // close(2) ends a registration, unless somebody duplicated the descriptor.
+        // epoll_forget() forbids this.
         loop->statistics.stale_completions++;
         return;
     }

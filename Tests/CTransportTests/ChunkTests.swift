@@ -133,6 +133,30 @@ import Testing
         }
     }
 
+    /// Many that waited and no longer want anything do not use up the memory's turn: whoever stands behind them is fed
+    /// without waiting for something else to happen.
+    @Test(arguments: Variant.all)
+    func longQueueOfStoppedConnections(variant: Variant) throws {
+        try withSmallLoop(variant) { loop in
+            let (hog, hogPeer) = try loop.connection()
+            loop.keepsChunks = true
+            hogPeer.write(pattern(100_000))
+            #expect(loop.reaches { hog.slot.pointee.starved })
+            let waiting = try (0..<150).map { _ in
+                let (endpoint, peer) = try loop.connection()
+                peer.write(pattern(100))
+                return endpoint
+            }
+            #expect(loop.reaches { waiting.allSatisfy { $0.slot.pointee.starved } })
+            ct_receive_stop(loop.loop, hog.slot)
+            for endpoint in waiting.dropLast(3) { ct_receive_stop(loop.loop, endpoint.slot) }
+            loop.keepsChunks = false
+            loop.releaseHeld()
+            #expect(loop.wakes { waiting.suffix(3).allSatisfy { $0.received == pattern(100) } })
+            #expect(waiting.dropLast(3).allSatisfy { $0.received.isEmpty && !$0.slot.pointee.starved })
+        }
+    }
+
     /// Slices outlive their loop: the pool goes with the last of them, on whatever thread that is.
     @Test(arguments: Variant.all)
     func releasedAfterTheLoopIsGone(variant: Variant) throws {

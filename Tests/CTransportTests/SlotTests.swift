@@ -99,24 +99,52 @@ import Testing
         }
     }
 
-    /// Stopped and closed in one turn while its bytes wait to be read: the engine must not look at the slot again when it
-    /// has a new owner (epoll: the ready list; io_uring: the armed request).
+    /// Stopped and closed in one turn while its bytes wait to be read, behind others that fill the array: the engine must
+    /// not look at the slot again when it has a new owner (epoll: the ready list; io_uring: the armed request).
     @Test(arguments: Engine.available)
     func stoppedAndClosedWhileReadable(engine: Engine) throws {
-        try withLoop(engine) { loop in
-            let pairs = try (0..<50).map { _ in try loop.connection(receiving: false) }
-            for (endpoint, _) in pairs { #expect(ct_receive_start(loop.loop, endpoint.slot) == 0) }
+        try withLoop(engine, capacity: 64) { loop in
+            let busy = try (0..<30).map { _ in try loop.connection(.tcp) }
+            let victims = try (0..<8).map { _ in try loop.connection(.tcp) }
             loop.settle()
-            for (_, peer) in pairs { peer.write(pattern(200_000)) }
-            // The first turn leaves most of the bytes behind.
+            for (_, peer) in busy + victims { for _ in 0..<4 { peer.write(pattern(50_000)) } }
             loop.turn()
-            for (endpoint, _) in pairs {
-                ct_receive_stop(loop.loop, endpoint.slot)
-                loop.close(endpoint)
+            for (victim, _) in victims {
+                ct_receive_stop(loop.loop, victim.slot)
+                loop.close(victim)
             }
-            let (fresh, freshPeer) = try loop.connection()
-            freshPeer.write([42])
-            #expect(loop.reaches { fresh.received == [42] && pairs.allSatisfy { $0.0.isClosed } })
+            // As soon as one is closed its slot has a new owner.
+            var fresh: [(Endpoint, Peer)] = []
+            for _ in 0..<20 {
+                loop.turn()
+                fresh.append(try loop.connection(.tcp))
+                fresh.last!.1.write([42])
+            }
+            #expect(loop.reaches {
+                victims.allSatisfy { $0.0.isClosed } && fresh.allSatisfy { $0.0.received == [42] }
+                    && busy.allSatisfy { $0.0.received.count == 200_000 }
+            })
+            #expect(!Set(fresh.map(\.0.index)).isDisjoint(with: victims.map(\.0.index)))
+        }
+    }
+
+    /// A copy of the descriptor, as a process being forked has one, keeps the socket alive behind the close: its events
+    /// must not reach the slot's next owner, nor be counted as stale (`TestLoop.finish()`).
+    @Test(arguments: Engine.available)
+    func copiedDescriptorStaysSilent(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection()
+            loop.settle()
+            let copy = dup(endpoint.slot.pointee.fd)
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            let (next, _) = try loop.connection()
+            #expect(next.index == endpoint.index)
+            peer.write([1])
+            peer.close()
+            loop.settle()
+            #expect(next.happenings.isEmpty)
+            Glibc.close(copy)
         }
     }
 }

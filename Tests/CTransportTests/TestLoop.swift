@@ -10,7 +10,6 @@ final class TestLoop {
     static let idleTurnsMax = 5_000
     static let idleTurnNanos: UInt64 = 2_000_000
     static let guardNanos: UInt64 = 20_000_000_000
-    static let guardContext = Int.max
 
     let loop: OpaquePointer
     private let events: UnsafeMutablePointer<ct_event>
@@ -69,15 +68,14 @@ final class TestLoop {
         return true
     }
 
-    /// Runs turns that wait without a deadline, so that only events can end them: a wake that gets lost shows. False when
-    /// a timer of this function had to end the wait.
+    /// Runs turns whose wait only events end, until `condition` holds: a wake that gets lost shows. False when a wait came
+    /// to its far deadline. No timer guards it, because a timing wheel wakes early now and then.
     func wakes(until condition: () -> Bool) -> Bool {
-        let guardTimer = ct_timer_arm(loop, now + Self.guardNanos, UnsafeMutableRawPointer(bitPattern: Self.guardContext)!)
         while !condition() {
-            turn(deadline: .max)
-            if firedTimers.contains(where: { $0.timer == guardTimer }) { return false }
+            let deadline = now + Self.guardNanos
+            turn(deadline: deadline)
+            if ct_loop_now(loop) >= deadline { return false }
         }
-        ct_timer_take(loop, guardTimer)
         return true
     }
 
@@ -165,8 +163,9 @@ final class TestLoop {
         }
         guard free else { return }
         ct_loop_destroy(loop)
-        events.deallocate()
     }
+
+    deinit { events.deallocate() }
 }
 
 extension ct_event {

@@ -46,7 +46,9 @@ func threadID() -> pid_t {
 }
 
 /// Gives this thread a descriptor table of its own: what it opens and closes from now on is nobody else's business.
+/// Without a copy of the others' sockets, which would keep them open behind their owners' backs.
 func unshareDescriptors() -> Int32 {
-    let cloneFiles: Int32 = 0x400
-    return unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)(cloneFiles)
+    let unshare: UInt32 = 2
+    let closeRange = unsafeBitCast(dlsym(nil, "close_range"), to: (@convention(c) (UInt32, UInt32, UInt32) -> Int32).self)
+    return closeRange(3, .max, unshare)
 }

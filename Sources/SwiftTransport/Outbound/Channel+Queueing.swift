@@ -21,7 +21,7 @@ extension Channel {
     /// Lent bytes: large ones are sent from the receive memory itself.
     func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) {
         guard let queue = admit(bytes.count, completion) else { return }
-        if bytes.count < ReadBytes.shareThreshold.bytes {
+        if bytes.count <= OutboundMemory.blockCapacity {
             _ = appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
         } else if let chunk = bytes.chunk, !ct_chunk_is_scarce(chunk) {
             ct_chunk_retain(chunk)
