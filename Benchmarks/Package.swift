@@ -10,6 +10,8 @@ let package = Package(
         .executable(name: "peer-c-epoll", targets: ["peer-c-epoll"]),
         .executable(name: "peer-c-uring", targets: ["peer-c-uring"]),
         .executable(name: "peer-nio", targets: ["peer-nio"]),
+        .executable(name: "micro-nio", targets: ["micro-nio"]),
+        .library(name: "allocation-count", type: .dynamic, targets: ["CAllocationCount"]),
     ],
     dependencies: [
         .package(name: "swift-transport", path: ".."),
@@ -21,7 +23,7 @@ let package = Package(
         .executableTarget(
             name: "transport-bench",
             dependencies: [
-                "CLoad",
+                "CLoad", "MicroKit",
                 .product(name: "SwiftTransport", package: "swift-transport"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
@@ -44,6 +46,19 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Sources/PeerNIO"),
+        .executableTarget(
+            name: "micro-nio",
+            dependencies: [
+                "MicroKit",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Sources/MicroNIO"),
+
+        // What measures one thread from within, and what counts its allocations: preloaded, so that nothing else differs.
+        .target(name: "MicroKit", path: "Sources/MicroKit"),
+        .target(name: "CAllocationCount", path: "Sources/CAllocationCount", linkerSettings: [.linkedLibrary("dl")]),
+
         // Named apart from the root package's own liburing module: target names are unique in a package graph.
         .systemLibrary(
             name: "CBenchURing",

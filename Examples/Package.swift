@@ -10,11 +10,11 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "EchoServer",
-            dependencies: ["StopSignal", .product(name: "SwiftTransport", package: "swift-transport")]),
+            dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
         .executableTarget(
             name: "EchoClient",
-            dependencies: ["StopSignal", .product(name: "SwiftTransport", package: "swift-transport")]),
-        .target(name: "StopSignal"),
+            dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .target(name: "Support"),
     ],
     swiftLanguageModes: [.v6]
 )

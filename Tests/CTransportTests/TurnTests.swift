@@ -60,6 +60,8 @@ import Testing
             loop.settle()
             var floodReads = 0
             flood.onReceive = { _ in floodReads += 1 }
+            // Much must be there to be read at once.
+            ct_socket_set_int(flood.slot.pointee.fd, SOL_SOCKET, SO_RCVBUF, 1 << 20)
             ct_receive_stop(loop.loop, flood.slot)
             #expect(loop.reaches { !flood.slot.pointee.receive_armed })
             var written = 0

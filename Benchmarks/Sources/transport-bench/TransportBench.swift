@@ -6,5 +6,8 @@ struct TransportBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "transport-bench",
         abstract: "Measures SwiftTransport beside SwiftNIO and hand-written C.",
-        subcommands: [ServeCommand.self, LoadCommand.self, CompareCommand.self, MemoryCommand.self])
+        subcommands: [
+            ServeCommand.self, LoadCommand.self, CompareCommand.self, MemoryCommand.self, MicroCommand.self,
+            MicroWorkerCommand.self, DoctorCommand.self,
+        ])
 }

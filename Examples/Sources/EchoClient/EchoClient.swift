@@ -1,4 +1,4 @@
-import StopSignal
+import Support
 import SwiftTransport
 
 /// Sends lines to an echo server and prints what comes back, with async/await.
@@ -6,20 +6,27 @@ import SwiftTransport
 ///     EchoClient [port] [pings]       (default 7000; without `pings` it sends the lines of standard input)
 @main
 struct EchoClient {
-    static func main() async throws {
-        let numbers = CommandLine.arguments.dropFirst().map { UInt32($0) }
-        guard numbers.count <= 2, !numbers.contains(nil), let port = UInt16(exactly: (numbers.first ?? 7000) ?? 0) else {
-            fatalError("usage: EchoClient [port] [pings]")
+    static func main() async {
+        let arguments = CommandLine.arguments.dropFirst()
+        let pings = arguments.count == 2 ? UInt(arguments.last ?? "") : nil
+        guard let port = UInt16(arguments.first ?? "7000"), arguments.count < 2 || pings != nil else {
+            fail("usage: EchoClient [port] [pings]")
         }
-        let lines = Lines(pings: numbers.count == 2 ? numbers[1] : nil)
-        let stop = StopSignal()
+        do {
+            try await talk(port: port, Lines(pings: pings))
+        } catch {
+            fail(error)
+        }
+    }
 
+    /// Connects, and closes when the conversation is over or a signal comes.
+    static func talk(port: UInt16, _ lines: Lines) async throws {
+        let stop = StopSignal()
         let group = try EventLoopGroup(loops: 1)
         let connection = try await ClientBootstrap(group: group)
             .connectTimeout(.seconds(5))
             .open(host: "127.0.0.1", port: port)
 
-        // Whichever comes first ends the program: the conversation is over, or a signal.
         let (endings, ending) = AsyncStream.makeStream(of: Result<Void, any Error>.self)
         // On the connection's own loop, where reading and writing change no threads.
         Task(executorPreference: connection.channel.eventLoop.taskExecutor) {
@@ -44,8 +51,8 @@ struct EchoClient {
 
     /// Sends line after line and waits for the echo of each.
     static func converse(over connection: Connection, _ lines: Lines) async throws {
-        var replies = connection.inbound.makeAsyncIterator()
         var lines = lines
+        var replies = connection.inbound.makeAsyncIterator()
         while let line = await lines.next() {
             let request = Buffer(line + "\n")
             let start = ContinuousClock.now
@@ -54,10 +61,7 @@ struct EchoClient {
             // A stream has no messages: the echo may come in pieces.
             var reply: [UInt8] = []
             while reply.count < request.count {
-                guard let piece = try await replies.next() else {
-                    print("the server closed the connection")
-                    return
-                }
+                guard let piece = try await replies.next() else { return print("the server closed the connection") }
                 reply += [UInt8](piece)
             }
             print("\(ContinuousClock.now - start): \(String(decoding: reply.dropLast(), as: UTF8.self))")

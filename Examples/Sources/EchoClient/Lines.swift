@@ -2,10 +2,10 @@ import Dispatch
 
 /// What the client sends: so many pings, or the lines of standard input.
 struct Lines: Sendable {
-    private let pings: UInt32?
-    private var sent: UInt32 = 0
+    private let pings: UInt?
+    private var sent: UInt = 0
 
-    init(pings: UInt32?) {
+    init(pings: UInt?) {
         self.pings = pings
     }
 

@@ -61,6 +61,11 @@ final class ConnectAttempt: @unchecked Sendable {
 
     private func tryNext(_ failure: TransportError) {
         guard !isOver else { return }
+        // Not ECANCELED, which is what a connect says that the loop's end cut off.
+        guard loop.phase == .running else {
+            finish(.failure(TransportError(.loopShutDown, call: .connect)))
+            return
+        }
         guard let address = remaining.popFirst() else {
             finish(.failure(failure))
             return

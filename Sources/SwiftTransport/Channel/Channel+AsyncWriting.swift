@@ -42,6 +42,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
     private let size: Int
     private var continuation: UnsafeContinuation<WriteResult, Never>?
     private var handle = WriteHandle.stale
+    private var isTaken = true
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
@@ -54,12 +55,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
 
     /// Any thread.
     func start(_ continuation: UnsafeContinuation<WriteResult, Never>) {
-        let before = channel.remotePending.wrappingAdd(size, ordering: .relaxed).oldValue &+ channel.levels.pending
-        if before > 0, before &+ size > channel.levels.hardLimit {
-            channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-            continuation.resume(returning: TransportError(.outboundQueueFull))
-            return
-        }
+        isTaken = channel.announce(size)
         self.continuation = continuation
         if channel.eventLoop.isCurrent { run(on: channel.eventLoop) } else { channel.eventLoop.post(self) }
     }
@@ -71,11 +67,16 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
     }
 
     override func run(on loop: EventLoop) {
-        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
+        if isTaken { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
+        defer { channel.caughtUp() }
         guard let continuation else { return }
         self.continuation = nil
         if isCancelled.load(ordering: .sequentiallyConsistent) {
             continuation.resume(returning: TransportError(.cancelled))
+            return
+        }
+        guard isTaken else {
+            channel.refuse(.continuation(continuation), TransportError(.outboundQueueFull))
             return
         }
         handle = channel.writeFromTail(.bytes(buffer), WritePromise(completion: .continuation(continuation)))
@@ -83,7 +84,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
     }
 
     override func reject() {
-        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
+        if isTaken { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
         continuation?.resume(returning: TransportError(.loopShutDown))
         continuation = nil
     }

@@ -73,18 +73,27 @@ extension Channel {
     /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
     private func post(_ content: WriteContent, _ promise: WritePromise, flush: Bool) {
         let size = content.weight &+ WaterMark.entryOverhead.bytes
-        let before = remotePending.wrappingAdd(size, ordering: .relaxed).oldValue &+ levels.pending
-        if before > 0, before &+ size > levels.hardLimit {
-            remotePending.wrappingSubtract(size, ordering: .relaxed)
-            promise.complete(TransportError(.outboundQueueFull))
-            // Nobody waits, and the bytes would be missing: as on the loop, that ends the channel.
-            if promise.isNone { onLoop { self.fail(TransportError(.outboundQueueFull)) } }
-            return
-        }
-        eventLoop.post(RemoteWrite(channel: self, content, promise, size: size, flush: flush))
+        let isTaken = announce(size)
+        // Refused, it travels all the same, without its content: promises are kept on the loop, and in order.
+        let work = RemoteWrite(
+            channel: self, isTaken ? content : nil, promise, size: isTaken ? size : 0, flush: flush)
+        eventLoop.post(work)
     }
 
-    /// The channel's loop: as from behind the last handler. The handle is stale when a handler took the write over.
+    /// Counts a write on its way to the loop. False, and not counted, when it would exceed the hard limit. Any thread.
+    func announce(_ size: Int) -> Bool {
+        let before = remotePending.wrappingAdd(size, ordering: .sequentiallyConsistent).oldValue &+ levels.pending
+        // Before the loop can get to this write: it tells the handlers when it has caught up (netty#4739).
+        if before &+ size > levels.high { isAheadOfLoop.store(true, ordering: .sequentiallyConsistent) }
+        if before > 0, before &+ size > levels.hardLimit {
+            remotePending.wrappingSubtract(size, ordering: .relaxed)
+            return false
+        }
+        return true
+    }
+
+    /// The channel's loop: as from behind the last handler. The handle is stale when a handler kept the write or gave it a
+    /// promise of its own.
     @discardableResult
     func writeFromTail(_ content: WriteContent, _ promise: WritePromise) -> WriteHandle {
         let target = ChannelContext.findBackwards(.write, from: lastContext)
@@ -92,6 +101,7 @@ extension Channel {
         case (.bytes(let buffer), nil): return enqueue(buffer, promise.completion)
         case (.bytes(let buffer), let target?):
             target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
+            return passedOn(promise.completion)
         case (.file(let file), _): return enqueue(file, promise.completion)
         case (.message, nil): refuseMessage(promise)
         case (.message(let message), let target?):
@@ -127,12 +137,12 @@ enum WriteContent {
 /// A write on its way to the channel's loop.
 private final class RemoteWrite: LoopWork {
     private let channel: Channel
-    private let content: WriteContent
+    private let content: WriteContent?
     private let promise: WritePromise
     private let size: Int
     private let flush: Bool
 
-    init(channel: Channel, _ content: WriteContent, _ promise: WritePromise, size: Int, flush: Bool) {
+    init(channel: Channel, _ content: WriteContent?, _ promise: WritePromise, size: Int, flush: Bool) {
         self.channel = channel
         self.content = content
         self.promise = promise
@@ -142,8 +152,13 @@ private final class RemoteWrite: LoopWork {
 
     override func run(on loop: EventLoop) {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        channel.writeFromTail(content, promise)
+        if let content {
+            channel.writeFromTail(content, promise)
+        } else {
+            channel.refuse(promise.completion, TransportError(.outboundQueueFull))
+        }
         if flush { channel.flushFromTail() }
+        channel.caughtUp()
     }
 
     override func reject() {

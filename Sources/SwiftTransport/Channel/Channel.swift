@@ -15,6 +15,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     // Seen by every thread. `levels` is written by the loop alone, with plain stores.
     let remotePending = Atomic<Int>(0)
+    /// Another thread may have seen the channel unwritable for what is on its way to the loop.
+    let isAheadOfLoop = Atomic<Bool>(false)
     let levels: ChannelLevels
 
     // The loop's thread only from here on. No access to one of these spans a call into user code.

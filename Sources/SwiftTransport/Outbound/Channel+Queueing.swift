@@ -79,8 +79,9 @@ extension Channel {
     /// A write that nobody waits for must not vanish from the middle of a stream: at a limit it ends the channel, as the
     /// policy may ask for in any case.
     @inline(never)
-    private func refuse(_ size: Int, _ completion: WriteCompletion) {
-        let error = refusal(size)
+    private func refuse(_ size: Int, _ completion: WriteCompletion) { refuse(completion, refusal(size)) }
+
+    func refuse(_ completion: WriteCompletion, _ error: TransportError) {
         guard error.code == .outboundQueueFull || error.code == .loopBudgetExhausted else {
             completion.complete(error)
             return
@@ -137,6 +138,16 @@ extension Channel {
     }
 
     // MARK: Cancelling
+
+    /// The handle of a write that went through other handlers: that of the newest entry, if it carries this very promise.
+    func passedOn(_ completion: WriteCompletion) -> WriteHandle {
+        guard completion.kind != .none, let queue = queue?.takeUnretainedValue(), !queue.isEmpty else { return .stale }
+        let newest = queue[queue.count &- 1]
+        guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
+            return .stale
+        }
+        return WriteHandle(sequence: nextSequence &- 1)
+    }
 
     func cancelQueued(_ handle: WriteHandle) -> Bool {
         guard let queue = queue?.takeUnretainedValue(), handle.sequence < nextSequence else { return false }

@@ -77,9 +77,27 @@ extension Channel {
     private func change(_ flags: UInt64, to changed: UInt64) {
         guard changed != flags else { return }
         levels.setFlags(changed)
-        guard (flags == 0) != (changed == 0), state == .active,
-            let first = ChannelContext.find(.writabilityChanged, from: firstContext)
-        else { return }
+        guard (flags == 0) != (changed == 0) else { return }
+        if changed == 0 { _ = hasCaughtUp() }
+        tellWritability()
+    }
+
+    /// A write from another thread has arrived. If what was on its way made the channel look unwritable there, and no longer
+    /// does, the handlers are told, or who waits for it would wait for ever (netty#4739, netty#3565).
+    @inline(__always)
+    func caughtUp() {
+        if isAheadOfLoop.load(ordering: .relaxed), hasCaughtUp() { tellWritability() }
+    }
+
+    private func hasCaughtUp() -> Bool {
+        guard isAheadOfLoop.exchange(false, ordering: .sequentiallyConsistent) else { return false }
+        if isWritable { return true }
+        isAheadOfLoop.store(true, ordering: .sequentiallyConsistent)
+        return false
+    }
+
+    private func tellWritability() {
+        guard state == .active, let first = ChannelContext.find(.writabilityChanged, from: firstContext) else { return }
         first._withUnsafeGuaranteedRef { $0.handler.channelWritabilityChanged($0) }
     }
 }

@@ -135,7 +135,7 @@ public final class ChannelContext {
     public func write(_ buffer: Buffer, promise: WritePromise) -> WriteHandle {
         if let target = Self.findBackwards(.write, from: previous) {
             target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
-            return .stale
+            return channel.passedOn(promise.completion)
         }
         return channel.enqueue(buffer, promise.completion)
     }

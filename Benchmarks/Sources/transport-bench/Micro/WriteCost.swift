@@ -1,0 +1,74 @@
+import MicroKit
+import SwiftTransport
+
+/// A handler that writes batches of small messages, each with a completion, and flushes after every batch.
+///
+/// The next batch begins in the last completion of the one before: one send, and one turn of the loop, per batch.
+final class WriteCost: ChannelHandler, @unchecked Sendable {
+    static let interests: ChannelEvents = []
+
+    private let batch: UInt64
+    private let nanoseconds: UInt64
+    private let payload = Buffer([UInt8](repeating: 7, count: 64))
+
+    // The loop's thread only, like everything below.
+    private var continuation: CheckedContinuation<MicroFigure, any Error>?
+    private var meter: ThreadMeter?
+    private var written: UInt64 = 0
+    private var end: UInt64 = 0
+
+    private static let warmUpNanoseconds: UInt64 = 200_000_000
+
+    static func measure(batch: UInt64, on stage: MicroStage) async throws -> MicroFigure {
+        let handler = WriteCost(batch: batch, nanoseconds: stage.duration.nanoseconds)
+        let channel = try await stage.connect { [handler] }
+        let figure = try await withCheckedThrowingContinuation { continuation in
+            channel.eventLoop.execute { handler.begin(channel, continuation) }
+        }
+        channel.close(.immediate)
+        await channel.closed()
+        return figure
+    }
+
+    private init(batch: UInt64, nanoseconds: UInt64) {
+        self.batch = batch
+        self.nanoseconds = nanoseconds
+    }
+
+    private func begin(_ channel: Channel, _ continuation: CheckedContinuation<MicroFigure, any Error>) {
+        guard let context = channel.pipeline.context(of: WriteCost.self) else {
+            return continuation.resume(throwing: BenchError("the connection closed before the first write"))
+        }
+        self.continuation = continuation
+        end = channel.eventLoop.now + Self.warmUpNanoseconds
+        writeBatch(context)
+    }
+
+    private func writeBatch(_ context: ChannelContext) {
+        for number in 1...batch { context.write(payload, tag: number) }
+        context.flush()
+    }
+
+    func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
+        if let error = result { return finish(.failure(error)) }
+        guard tag == batch, continuation != nil else { return }
+        written += batch
+        if context.eventLoop.now >= end { phaseEnded(context) }
+        if continuation != nil { writeBatch(context) }
+    }
+
+    private func phaseEnded(_ context: ChannelContext) {
+        if let meter {
+            finish(.success(meter.figure("write-\(batch)", operations: written)))
+        } else {
+            written = 0
+            end = context.eventLoop.now + nanoseconds
+            meter = ThreadMeter()
+        }
+    }
+
+    private func finish(_ outcome: Result<MicroFigure, any Error>) {
+        continuation?.resume(with: outcome)
+        continuation = nil
+    }
+}

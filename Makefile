@@ -1,0 +1,47 @@
+# Every target installs what it needs and this machine lacks (Scripts/dependencies), and needs nothing else but Swift.
+
+# A crash must end a run with its message, not leave the backtracer waiting.
+export SWIFT_BACKTRACE = enable=no
+
+SANITIZED = swift test --disable-default-traits -c release -Xswiftc -enable-testing
+
+.PHONY: help bench test check dependencies format warnings asan tsan ubsan
+
+help:
+	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
+	@echo 'make test    all tests, and the counts of allocations in an optimised build'
+	@echo 'make check   formatter, warnings as errors, address, thread and undefined-behaviour sanitizers'
+
+dependencies:
+	@Scripts/dependencies
+
+bench: dependencies
+	swift build --package-path Benchmarks -c release
+	Benchmarks/.build/release/transport-bench compare --quick
+
+# Only optimised code is free of allocations; a scratch path of its own keeps the two builds from undoing each other.
+test: dependencies
+	swift test
+	swift test -c release -Xswiftc -enable-testing --filter AllocationTests --scratch-path .build-release
+
+check: format warnings asan tsan ubsan
+
+format:
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
+		Benchmarks/Package.swift Benchmarks/Sources
+
+warnings: dependencies
+	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror
+
+# Optimised, because the accesses of debug builds happen in the uninstrumented standard library. Without jemalloc, which
+# no sanitizer supports. Leaks are not looked for: XCTest has some of its own.
+asan: dependencies
+	ASAN_OPTIONS=detect_leaks=0 $(SANITIZED) --sanitize=address --scratch-path .build-asan
+
+tsan: dependencies
+	$(SANITIZED) --sanitize=thread --scratch-path .build-tsan
+
+# SwiftPM has no such sanitizer for Swift; for the C core the compiler's is enough, and trapping needs no runtime.
+ubsan: dependencies
+	swift test --disable-default-traits --scratch-path .build-ubsan --filter CTransportTests \
+		-Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability

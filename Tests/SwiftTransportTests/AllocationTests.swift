@@ -1,0 +1,77 @@
+import CTransport
+import SwiftTransport
+import Synchronization
+import Testing
+
+extension Scenarios {
+    /// Issue 2, "Must show": heap allocations per echoed message in steady state: 0. Counted by jemalloc on the loop's thread,
+    /// in bytes, so that not one of them can hide. B5, B6.
+    ///
+    /// Run it in an optimised build too: `make test` does.
+    @Suite(.enabled(if: canCountAllocations, "needs the trait Jemalloc: malloc does not count"))
+    struct AllocationTests {
+        enum Traffic: String, CaseIterable, Sendable {
+            /// 64 B: copied behind each other.
+            case small
+            /// 16 KiB: sent from the receive memory itself.
+            case large
+            var message: [UInt8] { Pattern(seed: 1).bytes(at: 0, count: self == .small ? 64 : 16 * 1024) }
+            var rounds: Int { self == .small ? 5000 : 1000 }
+        }
+
+        @Test(arguments: Place.all, Traffic.allCases) func echoAllocatesNothing(_ place: Place, _ traffic: Traffic) async throws {
+            try await withGroup(place.engine) { group in
+                let loop = group.loops[0]
+                let server = try await group.serve(place) { [EchoHandler()] }
+                let peers = try await blocking { try (0..<4).map { _ in try RawSocket.connect(to: server.address) } }
+                try await server.accepted.wait(for: "all connections") { $0.count == peers.count }
+                // The warm-up asks for as much at once as will ever be asked for: all peers in one turn.
+                try await withLoopHeld(loop) {
+                    try await blocking { for peer in peers { try peer.write(traffic.message) } }
+                }
+                try await blocking { for peer in peers { _ = try peer.read(traffic.message.count) } }
+                try await exchange(traffic, rounds: traffic.rounds / 5, peers)
+
+                let used = try await bytes(on: loop) { try await exchange(traffic, rounds: traffic.rounds, peers) }
+                #expect(used == 0)
+            }
+        }
+
+        /// The counter counts: asking costs nothing, and a single allocation on the loop shows.
+        @Test func oneAllocationIsSeen() async throws {
+            try await withGroup(.epoll) { group in
+                let loop = group.loops[0]
+                let asking = try await bytes(on: loop) {}
+                #expect(asking == 0)
+                let one = try await bytes(on: loop) { loop.execute { ct_memory_free(ct_memory_allocate(64), 64) } }
+                #expect(one == 64)
+            }
+        }
+
+        /// What the loop's thread allocates meanwhile.
+        private func bytes(on loop: EventLoop, during body: () async throws -> Void) async throws -> UInt64 {
+            let before = try await allocated(on: loop)
+            try await body()
+            return try await allocated(on: loop) - before
+        }
+
+        /// The loop leaves its answer where it can be found: waking a task that waits for it would allocate.
+        private func allocated(on loop: EventLoop) async throws -> UInt64 {
+            let answer = Answer()
+            loop.execute { answer.bytes.store(ct_memory_thread_allocated(), ordering: .releasing) }
+            try await eventually("an answer of the loop") { answer.bytes.load(ordering: .acquiring) > 0 }
+            return answer.bytes.load(ordering: .acquiring)
+        }
+
+        private final class Answer: Sendable {
+            let bytes = Atomic<UInt64>(0)
+        }
+
+        private func exchange(_ traffic: Traffic, rounds: Int, _ peers: [RawSocket]) async throws {
+            let correct = try await blocking { try RawSocket.exchange(traffic.message, count: rounds, with: peers) }
+            #expect(correct)
+        }
+    }
+}
+
+private let canCountAllocations = ct_memory_thread_allocated() > 0

@@ -1,0 +1,21 @@
+import SwiftTransport
+import Testing
+
+extension Scenarios {
+    /// Issue 3: one suite, both engines, and a skipped engine is never silent.
+    struct EngineTests {
+        /// Fails when the scenarios skipped io_uring although this kernel ought to have it, and when they were told that
+        /// it is missing but it is not. `SWIFT_TRANSPORT_EXPECT_NO_URING=1` says that it is forbidden here on purpose.
+        @Test func uringIsSkippedOnlyWhereItIsForbidden() {
+            #expect(Machine.hasURing != Engine.isURingExpectedMissing, "\(Machine.report)")
+            #expect((Machine.uringFailure == nil) == Machine.hasURing)
+        }
+
+        /// The engine asked for is the engine that runs; the scenarios would otherwise test one engine twice.
+        @Test(arguments: Engine.allCases) func theEngineAskedForRuns(_ engine: Engine) async throws {
+            try await withGroup(engine, loops: 2) { group in
+                #expect(group.loops.map(\.engine) == [engine, engine])
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import Glibc
+import SwiftTransport
+import Testing
+
+extension Scenarios {
+    /// Issue 3: io_uring forbidden by a seccomp filter, as Docker's default profile does it. In a process of its own, because
+    /// there is no way back and the probe looks only once.
+    struct EngineUnavailableTests {
+        @Test func automaticFallsBackToEpollAndWorks() async {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    Seccomp.forbidURing()
+                    unsetenv("SWIFT_TRANSPORT_ENGINE")
+                    let group = try EventLoopGroup(loops: 2)
+                    #expect(group.loops.map(\.engine) == [.epoll, .epoll])
+                    #expect(!Machine.hasURing)
+                    #expect(Machine.report.contains("epoll"))
+                    #expect(Machine.report.contains("seccomp"))
+                    let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
+                        .bind(host: "127.0.0.1", port: 0)
+                    let correct = try await blocking {
+                        let peers = try (0..<4).map { _ in try RawSocket.connect(to: server.localAddress) }
+                        return try RawSocket.exchange(Pattern(seed: 9).bytes(at: 0, count: 40_000), count: 20, with: peers)
+                    }
+                    #expect(correct)
+                    let report = await group.shutdown()
+                    #expect(report.isComplete)
+                }
+            }
+        }
+
+        @Test(arguments: [EPERM, ENOSYS]) func askingForURingNamesCauseAndRemedy(_ number: Int32) async {
+            await #expect(processExitsWith: .success) { [number = number as Int32] in
+                await inChild {
+                    Seccomp.forbidURing(error: number)
+                    var options = LoopOptions()
+                    options.engine = .only(.uring)
+                    let error = await expectError(.engineUnavailable, .ioUringSetup, number) { try EventLoopGroup(options: options) }
+                    let text = error?.description ?? ""
+                    #expect(text.contains(".epoll"))
+                    #expect(text.contains("io_uring_setup"))
+                    if number == EPERM {
+                        #expect(text.contains("seccomp"))
+                        #expect(text.contains("kernel.io_uring_disabled"))
+                    }
+                    #expect(Machine.uringFailure == error)
+                }
+            }
+        }
+
+        /// The environment variable decides for `.automatic`, and only for it.
+        @Test func theEnvironmentChoosesTheEngine() async {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    setenv("SWIFT_TRANSPORT_ENGINE", "epoll", 1)
+                    let group = try EventLoopGroup(loops: 1)
+                    #expect(group.loops[0].engine == .epoll)
+                    await group.shutdown()
+                    setenv("SWIFT_TRANSPORT_ENGINE", "uring", 1)
+                    if Machine.hasURing {
+                        let group = try EventLoopGroup(loops: 1)
+                        #expect(group.loops[0].engine == .uring)
+                        await group.shutdown()
+                        setenv("SWIFT_TRANSPORT_ENGINE", "epoll", 1)
+                        try await withGroup(.uring) { #expect($0.loops[0].engine == .uring) }
+                    } else {
+                        #expect(throws: TransportError.self) { try EventLoopGroup(loops: 1) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// A task that awaits its write.
+    @Suite struct AsyncSend {
+        /// P1: a task that is cancelled while its write waits for a flush takes the write back, on the loop and elsewhere, also
+        /// when it went through handlers.
+        @Test(arguments: WritePath.engines, [true, false])
+        func cancelledWhileUnflushed(engine: Engine, onLoop: Bool) async throws {
+            let handlers: @Sendable (Log) -> [any ChannelHandler] = { [PassThrough(), PassThrough(), Recorder($0)] }
+            try await WritePath.withRig(engine, handlers: handlers) { rig in
+                let executor = onLoop ? rig.loop.taskExecutor : nil
+                let channel = rig.channel
+                let task = Task(executorPreference: executor) {
+                    await channel.result(of: Buffer(WritePath.bytes(5000)), flush: false)
+                }
+                try await rig.until { $0.levels.pending == WritePath.pending(5000) }
+                task.cancel()
+                #expect(await task.value?.code == .cancelled)
+                #expect(rig.channel.pendingBytes == WritePath.pending(0))
+                try await rig.channel.send(Buffer("kept"))
+                #expect(await rig.peer.read(4) == Array("kept".utf8))
+            }
+        }
+
+        /// P1: once it is flushed a cancelled task still gets the truth: the write was sent.
+        @Test(arguments: WritePath.engines, [true, false])
+        func cancelledAfterTheFlush(engine: Engine, onLoop: Bool) async throws {
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+                let channel = rig.channel
+                let payload = WritePath.bytes(1 << 20)
+                let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
+                    try await channel.send(Buffer(payload))
+                }
+                try await rig.until { $0.writing.inFlight }
+                task.cancel()
+                #expect(await rig.peer.read(payload.count) == payload)
+                try await task.value
+            }
+        }
+
+        /// P1: a task that is cancelled before its write reached the loop: nothing is queued.
+        @Test(arguments: WritePath.engines)
+        func cancelledOnTheWay(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let gate = await Gate(rig.loop)
+                let channel = rig.channel
+                let task = Task { try await channel.send(Buffer("never")) }
+                while channel.pendingBytes == 0, !Task.isCancelled { await Task.yield() }
+                task.cancel()
+                gate.open()
+                let failure = await #expect(throws: TransportError.self) { try await task.value }
+                #expect(failure?.code == .cancelled)
+                #expect(channel.pendingBytes == 0)
+                #expect(!rig.peer.readSome())
+            }
+        }
+
+        /// P5: every one of many tasks is resumed exactly once when the channel is cut off (a second time would trap).
+        @Test(arguments: WritePath.engines)
+        func allAreToldWhenItIsCutOff(engine: Engine) async throws {
+            let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+                let channel = rig.channel
+                let outcomes = await withTaskGroup(of: TransportError.Code?.self) { group in
+                    for _ in 0..<200 {
+                        group.addTask {
+                            await channel.result(of: Buffer(WritePath.bytes(20_000)))?.code
+                        }
+                    }
+                    group.addTask {
+                        try? await rig.until { $0.levels.pending > 100_000 && $0.pendingBytes == $0.levels.pending }
+                        channel.close(.reset)
+                        return .closed
+                    }
+                    return await group.reduce(into: []) { $0.append($1) }
+                }
+                #expect(outcomes.count == 201)
+                #expect(outcomes.count { $0 == .closed } > 100)
+                #expect(outcomes.allSatisfy { $0 == nil || $0 == .closed })
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// Taking a write back.
+    @Suite struct Cancel {
+        /// W12, P1 (netty#2209; SocketCancelWriteTest): of a, b, c, d, e with a and d cancelled the peer gets bce.
+        @Test(arguments: WritePath.engines)
+        func cancelledIsNotSent(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    let handles = ["a", "b", "c", "d", "e"].enumerated().map { tag, text in
+                        channel.recorderContext.write(Buffer(text), promise: log.promise(tag))
+                    }
+                    #expect(channel.cancel(handles[0]))
+                    #expect(channel.cancel(handles[3]))
+                    #expect(!channel.cancel(handles[3]))
+                    #expect(log.done == [.done(0, .cancelled), .done(3, .cancelled)])
+                    channel.flush()
+                    // P1: after the flush it is too late.
+                    #expect(handles.allSatisfy { !channel.cancel($0) })
+                }
+                #expect(await rig.peer.read(3) == Array("bce".utf8))
+                await log.untilDone(5)
+                #expect(log.done.suffix(3) == [.done(1, nil), .done(2, nil), .done(4, nil)])
+                #expect(rig.channel.pendingBytes == 0)
+            }
+        }
+
+        /// W12: memory and bytes come back at once, and the handlers are told at once.
+        @Test(arguments: WritePath.engines)
+        func bytesComeBack(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                let log = rig.log
+                let witness = try await rig.run { channel in
+                    channel.write(Buffer("x"))
+                    let buffer = Buffer(WritePath.bytes(5000))
+                    let handle = channel.recorderContext.write(buffer, promise: log.promise(0))
+                    #expect(log.events.last == .writable(false))
+                    #expect(channel.cancel(handle))
+                    #expect(log.events.suffix(2) == [.done(0, .cancelled), .writable(true)])
+                    #expect(channel.pendingBytes == WritePath.pending(1, writes: 2))
+                    return Witness(buffer)
+                }
+                #expect(witness.isFreed)
+            }
+        }
+
+        /// W12: a queue of nothing but cancelled writes: the flush sends nothing, and the queue is empty afterwards.
+        @Test(arguments: WritePath.engines)
+        func allCancelled(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let before = try await rig.sends()
+                try await rig.run { channel in
+                    let handles = (0..<40).map { channel.recorderContext.write(Buffer(WritePath.bytes($0 * 100))) }
+                    for handle in handles { #expect(channel.cancel(handle)) }
+                    channel.flush()
+                }
+                try await rig.until { $0.pendingBytes == 0 && $0.queue == nil }
+                #expect(try await rig.sends() == before)
+                try await rig.channel.send(Buffer("next"))
+                #expect(await rig.peer.read(4) == Array("next".utf8))
+            }
+        }
+
+        /// W12: a completion told of a cancel may write, flush and cancel in turn (2.6, P5).
+        @Test(arguments: WritePath.engines)
+        func reentrantCancel(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    let context = channel.recorderContext
+                    let second = context.write(Buffer("second"), promise: log.promise(2))
+                    let first = context.write(
+                        Buffer("first"),
+                        promise: .callback { _ in
+                            #expect(channel.cancel(second))
+                            channel.writeAndFlush(Buffer("instead"), completion: log.completion(3))
+                        })
+                    channel.cancel(first)
+                }
+                #expect(await rig.peer.read(7) == Array("instead".utf8))
+                await log.untilDone(2)
+                #expect(log.done == [.done(2, .cancelled), .done(3, nil)])
+            }
+        }
+
+        /// P1: the handle of a write that is over does nothing, also when others have been queued since.
+        @Test(arguments: WritePath.engines)
+        func staleHandle(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let handle = try await rig.run { channel in
+                    let handle = channel.recorderContext.write(Buffer("a"), promise: log.promise(0))
+                    channel.flush()
+                    return handle
+                }
+                await log.untilDone(1)
+                try await rig.run { channel in
+                    channel.write(Buffer("b"), completion: log.completion(1))
+                    #expect(!channel.cancel(handle))
+                    #expect(!channel.cancel(.stale))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(2) == Array("ab".utf8))
+                await log.untilDone(2)
+                #expect(log.done == [.done(0, nil), .done(1, nil)])
+            }
+        }
+    }
+}

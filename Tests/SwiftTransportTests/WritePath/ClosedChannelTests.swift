@@ -1,0 +1,100 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// Writing where nothing can be sent.
+    @Suite struct Unable {
+        /// W6, W14 (netty#2362): a write on a closed channel fails at once and lets its memory go.
+        @Test(arguments: WritePath.engines)
+        func closed(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                rig.channel.close(.immediate)
+                await rig.channel.closed()
+                let log = rig.log
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(WritePath.bytes(5000))
+                    channel.writeAndFlush(buffer, completion: log.completion(1))
+                    #expect(log.done == [.done(1, .closed)])
+                    return Witness(buffer)
+                }
+                #expect(witness.isFreed)
+                rig.channel.write(Buffer("from elsewhere"), completion: log.completion(2))
+                await log.untilDone(2)
+                #expect(log.done == [.done(1, .closed), .done(2, .closed)])
+                #expect(!rig.channel.isWritable && rig.channel.bytesBeforeUnwritable == 0)
+                #expect(rig.channel.bytesBeforeWritable == .max)
+            }
+        }
+
+        /// W14: before it is connected a channel refuses, with a reason of its own, and keeps nothing.
+        @Test(arguments: WritePath.engines)
+        func notYetConnected(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let witness = try await rig.run { other in
+                    let channel = Channel(eventLoop: other.eventLoop, configuration: ChannelConfiguration())
+                    let buffer = Buffer(WritePath.bytes(5000))
+                    channel.writeAndFlush(buffer, completion: log.completion(1))
+                    channel.write(message: 7, promise: log.promise(2))
+                    channel.write(FileRegion(descriptor: -1, offset: 0, count: 9, closing: false), promise: log.promise(3))
+                    #expect(!channel.isWritable && channel.pendingBytes == 0)
+                    return Witness(buffer)
+                }
+                #expect(witness.isFreed)
+                #expect(log.done == (1...3).map { .done($0, .notYetConnected) })
+            }
+        }
+
+        /// W14: what is queued when the channel closes fails with `.closed`; without an event of writability (Netty: notify
+        /// false), because there is nothing left to write to.
+        @Test(arguments: WritePath.engines)
+        func queuedWhenItCloses(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                let log = rig.log
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(WritePath.bytes(5000))
+                    for tag in 0..<3 { channel.write(buffer, completion: log.completion(tag)) }
+                    channel.close(.immediate)
+                    return Witness(buffer)
+                }
+                await rig.channel.closed()
+                #expect(log.done == (0..<3).map { .done($0, .closed) })
+                #expect(log.writable == [false])
+                #expect(witness.isFreed)
+                #expect(log.events.suffix(2) == [.inactive, .note("removed")])
+            }
+        }
+
+        /// W6: while it drains a channel takes no more, but sends what it has.
+        @Test(arguments: WritePath.engines)
+        func draining(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.write(Buffer("before"), completion: log.completion(0))
+                    channel.close(.graceful)
+                    channel.write(Buffer("after"), completion: log.completion(1))
+                }
+                #expect(await rig.peer.readToEnd() == Array("before".utf8))
+                await log.untilDone(2)
+                #expect(Set(log.done) == [.done(0, nil), .done(1, .closed)])
+                rig.peer.close()
+            }
+        }
+
+        /// 2.2, AbstractChannelTest.testClosedChannelExceptionCarryIOException: every later refusal carries the first cause.
+        @Test(arguments: WritePath.engines)
+        func firstCauseIsKept(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                rig.peer.reset()
+                await rig.channel.closed()
+                #expect(rig.log.events.contains(.error(.connectionLost)))
+                for _ in 0..<2 {
+                    let error = await rig.channel.result(of: Buffer("late"))
+                    #expect(error == TransportError(.closed, call: .receive, errno: 104))
+                }
+            }
+        }
+    }
+}

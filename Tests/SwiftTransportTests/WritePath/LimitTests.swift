@@ -1,0 +1,116 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// W10, M6: the queue has an end, per channel and per loop, and what happens there is stated and counted.
+    @Suite struct Limits {
+        private static let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
+
+        /// `.failWrite`: that write fails with nothing queued, the others stay, the next ones fit again.
+        @Test(arguments: WritePath.engines)
+        func failWrite(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
+                let log = rig.log
+                let witness = try await rig.run { channel in
+                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(0))
+                    // Exactly at the limit still fits.
+                    channel.write(Buffer(WritePath.bytes(2000 - channel.pendingBytes - 48)), completion: log.completion(1))
+                    #expect(channel.pendingBytes == 2000)
+                    let buffer = Buffer(WritePath.bytes(1025))
+                    channel.write(buffer, completion: log.completion(2))
+                    channel.write(Buffer(), completion: log.completion(3))
+                    #expect(log.done == [.done(2, .outboundQueueFull), .done(3, .outboundQueueFull)])
+                    #expect(channel.pendingBytes == 2000 && channel.isActive)
+                    channel.flush()
+                    return Witness(buffer)
+                }
+                #expect(witness.isFreed)
+                try await rig.until { $0.pendingBytes == 0 }
+                try await rig.channel.send(Buffer("again"))
+                let statistics = try #require(await rig.loop.statistics())
+                #expect(statistics.refusedWrites == 2 && statistics.slowChannelsClosed == 0)
+            }
+        }
+
+        /// `.closeChannel`: the write fails and the slow reader is closed; its handlers hear why, every write is told.
+        @Test(arguments: WritePath.engines)
+        func closeChannel(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(Self.mark), .atHardLimit(.closeChannel)]) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(0))
+                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(1))
+                }
+                await rig.channel.closed()
+                #expect(
+                    log.events.suffix(5) == [
+                        .done(1, .outboundQueueFull), .error(.outboundQueueFull), .done(0, .closed), .inactive, .note("removed"),
+                    ])
+                let statistics = try #require(await rig.loop.statistics())
+                #expect(statistics.refusedWrites == 1 && statistics.slowChannelsClosed == 1)
+            }
+        }
+
+        /// A write that nobody waits for must not vanish from the middle of the stream: it ends the channel.
+        @Test(arguments: WritePath.engines, [true, false])
+        func nobodyWaits(engine: Engine, onLoop: Bool) async throws {
+            try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
+                if onLoop {
+                    try await rig.run { channel in for _ in 0..<2 { channel.write(Buffer(WritePath.bytes(1500))) } }
+                } else {
+                    for _ in 0..<2 { rig.channel.write(Buffer(WritePath.bytes(1500))) }
+                }
+                await rig.channel.closed()
+                #expect(rig.log.events.contains(.error(.outboundQueueFull)))
+                #expect(await rig.loop.statistics()?.slowChannelsClosed == 1)
+            }
+        }
+
+        /// An empty queue takes one write of any size, or a large one could never be sent at all.
+        @Test(arguments: WritePath.engines)
+        func oneIsAlwaysTaken(engine: Engine) async throws {
+            var options = LoopOptions()
+            options.outboundBudget = 100
+            try await WritePath.withRig(engine, [.waterMark(Self.mark)], loop: options) { rig in
+                let payload = WritePath.bytes(100_000)
+                let task = Task { [channel = rig.channel] in try await channel.send(Buffer(payload)) }
+                #expect(await rig.peer.read(payload.count) == payload)
+                try await task.value
+            }
+        }
+
+        /// The loop's budget, over all its channels, with both policies, on the loop and off it.
+        @Test(arguments: WritePath.engines, [WaterMark.Overflow.failWrite, .closeChannel])
+        func loopBudget(engine: Engine, policy: WaterMark.Overflow) async throws {
+            var options = LoopOptions()
+            options.outboundBudget = 10_000
+            options.atOutboundBudget = policy
+            try await WritePath.withRig(engine, loop: options) { rig in
+                let other = try await Rig.open(rig.group)
+                let log = rig.log
+                try await rig.run { [channel = other.channel] mine in
+                    channel.write(Buffer(WritePath.bytes(8000)))
+                    mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                    mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(1))
+                    #expect(mine.eventLoop.currentStatistics.queuedBytes == WritePath.pending(9000, writes: 2) || policy == .closeChannel)
+                }
+                await log.until(.done(1, .loopBudgetExhausted))
+                let statistics = try #require(await rig.loop.statistics())
+                #expect(statistics.refusedWrites == 1)
+                #expect(statistics.slowChannelsClosed == (policy == .closeChannel ? 1 : 0))
+                #expect(other.channel.isActive)
+                if policy == .closeChannel {
+                    await rig.channel.closed()
+                    #expect(log.events.contains(.error(.loopBudgetExhausted)))
+                } else {
+                    #expect(rig.channel.isActive)
+                    rig.channel.write(Buffer("off"), completion: log.completion(2))
+                    other.channel.flush()
+                    try await rig.until { [channel = other.channel] _ in channel.pendingBytes == 0 }
+                    #expect(await rig.channel.result(of: Buffer("fits")) == nil)
+                }
+            }
+        }
+    }
+}

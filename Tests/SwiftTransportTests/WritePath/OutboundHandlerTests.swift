@@ -1,0 +1,88 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// The way of a write through the handlers.
+    @Suite struct OutboundHandlers {
+        /// Puts its letter in front of what is written.
+        private final class Prefix: ChannelHandler {
+            static let interests: ChannelEvents = [.write]
+            let letter: String
+            init(_ letter: String) { self.letter = letter }
+            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: WritePromise) {
+                context.write(Buffer(letter + String(buffer)), promise: promise)
+            }
+        }
+
+        /// Turns numbers into bytes; refuses negative ones.
+        private final class NumberEncoder: ChannelHandler {
+            static let interests: ChannelEvents = [.write]
+            func write(_ context: ChannelContext, message: any Sendable, promise: WritePromise) {
+                guard let number = message as? Int else { return context.write(message: message, promise: promise) }
+                guard number >= 0 else { return promise.complete(TransportError(.system, errno: 22)) }
+                context.write(Buffer("\(number)\n"), promise: promise)
+            }
+        }
+
+        /// W4: from the last handler to the first; one that does not care is passed by.
+        @Test(arguments: WritePath.engines)
+        func fromTailToHead(engine: Engine) async throws {
+            let handlers: @Sendable (Log) -> [any ChannelHandler] = {
+                [Prefix("1"), Recorder($0), Prefix("2"), PassThrough(), Prefix("3")]
+            }
+            try await WritePath.withRig(engine, handlers: handlers) { rig in
+                try await rig.channel.send(Buffer("x"))
+                #expect(await rig.peer.read(4) == Array("123x".utf8))
+                // From a handler: only those before it.
+                try await rig.run { channel in channel.recorderContext.writeAndFlush(Buffer("y")) }
+                #expect(await rig.peer.read(6) == Array("123x1y".utf8))
+            }
+        }
+
+        /// W4, W7: a handler that cannot do it fails the promise of that write; a message no handler knows fails with a reason of
+        /// its own. Nothing is thrown, and the channel goes on.
+        @Test(arguments: WritePath.engines)
+        func unencodable(engine: Engine) async throws {
+            try await WritePath.withRig(engine, handlers: { [NumberEncoder(), Recorder($0)] }) { rig in
+                let log = rig.log
+                rig.channel.write(message: 17, promise: log.promise(0))
+                rig.channel.write(message: "not a number", promise: log.promise(1))
+                rig.channel.write(message: -1, promise: log.promise(2))
+                rig.channel.write(message: 4, promise: log.promise(3))
+                rig.channel.write(message: [1, 2])
+                rig.channel.flush()
+                await log.untilDone(4)
+                #expect(Set(log.done) == [.done(0, nil), .done(1, .unencodableMessage), .done(2, .system), .done(3, nil)])
+                #expect(await rig.peer.read(5) == Array("17\n4\n".utf8))
+                #expect(rig.channel.isWritable && rig.channel.pendingBytes == 0)
+                rig.channel.close(.immediate)
+                await rig.channel.closed()
+                rig.channel.write(message: "late", promise: log.promise(5))
+                await log.untilDone(5)
+                #expect(log.done.last == .done(5, .closed))
+            }
+        }
+
+        /// W7: sizes cannot be negative; what claims to be is empty.
+        @Test func negativeSizesAreEmpty() {
+            #expect(ByteCount(-5).bytes == 0)
+            #expect(FileRegion(descriptor: -1, offset: -3, count: -9, closing: false).count == 0)
+            #expect(Buffer(capacity: -4) { _ in -2 }.isEmpty)
+        }
+
+        /// W5: what belongs to the loop's thread stops the program elsewhere, instead of racing.
+        @Test func elsewhereStopsTheProgram() async {
+            await #expect(processExitsWith: .failure) {
+                let group = try EventLoopGroup(loops: 1)
+                let channel = Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration())
+                channel.cancel(.stale)
+            }
+            await #expect(processExitsWith: .failure) {
+                let group = try EventLoopGroup(loops: 1)
+                let channel = Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration())
+                channel.pipeline.addLast(WritePath.PassThrough())
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+import CTransport
+import Glibc
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// The ring of entries alone, without a socket (Netty: ChannelOutboundBufferTest).
+    @Suite struct Queue {
+        nonisolated(unsafe) private static let place = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 16)
+
+        private func withQueue(_ body: (OutboundQueue, UnsafeMutablePointer<iovec>) -> Void) {
+            let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: 64)
+            body(OutboundQueue(), vectors)
+            vectors.deallocate()
+        }
+
+        /// An entry of `count` bytes that are nobody's neighbours.
+        private func entry(_ index: Int, _ count: Int) -> OutboundEntry {
+            OutboundEntry(Self.place + index * 64, count, OutboundOwner.nobody, .none)
+        }
+
+        /// W16, testEmptyNioBuffers and testNioBuffersSingleBacked: nothing to send before the flush.
+        @Test func gathersOnlyWhatIsFlushed() {
+            withQueue { queue, vectors in
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 0)
+                queue.append(entry(0, 9))
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 0)
+                queue.flush()
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 1)
+                #expect(vectors[0].iov_len == 9)
+            }
+        }
+
+        /// W8, W23, testNioBuffersExpand, -Expand2, -MaxCount: hundreds of entries, at most `limit` vectors, a hint of bytes
+        /// that the first entry always passes.
+        @Test func gathersUpToItsLimits() {
+            withQueue { queue, vectors in
+                for index in 0..<300 { queue.append(entry(index % 60, 10)) }
+                queue.flush()
+                #expect(queue.count == 300)
+                #expect(queue.gather(vectors, limit: 10, bytes: 1 << 20) == 10)
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 64)
+                #expect(queue.gather(vectors, limit: 64, bytes: 25) == 3)
+                #expect(queue.gather(vectors, limit: 64, bytes: 1) == 1)
+                #expect(vectors[0].iov_len == 10)
+            }
+        }
+
+        /// W25: empty and cancelled entries take no vector; neighbours in memory become one.
+        @Test func emptyOnesTakeNoVector() {
+            withQueue { queue, vectors in
+                queue.append(entry(0, 64))
+                queue.append(entry(1, 64))
+                queue.append(entry(9, 0))
+                queue.append(entry(3, 5))
+                queue.append(entry(5, 5))
+                #expect(queue.cancel(3) != nil)
+                queue.flush()
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 2)
+                #expect(vectors[0].iov_len == 128)
+                #expect(vectors[1].iov_base == Self.place + 5 * 64)
+            }
+        }
+
+        /// W20, testNioBuffersCancelledRemoveBytes: bytes go off the front, over entry boundaries, and a partly sent entry goes
+        /// on where it stopped.
+        @Test func removesBytes() {
+            withQueue { queue, vectors in
+                for index in 0..<3 { queue.append(entry(2 * index, 10)) }
+                #expect(queue.cancel(1) != nil)
+                queue.flush()
+                #expect(queue.advanceHead(4) == (4, false))
+                #expect(queue.headOffset == 4 && queue.headUntouched == nil)
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 2)
+                #expect(vectors[0].iov_base == Self.place + 4 && vectors[0].iov_len == 6)
+                #expect(queue.advanceHead(6) == (6, true))
+                _ = queue.removeFirst()
+                #expect(queue.advanceHead(0) == (0, true))
+                _ = queue.removeFirst()
+                #expect(queue.advanceHead(100) == (10, true))
+                _ = queue.removeFirst()
+                #expect(queue.isEmpty && !queue.hasFlushed && queue.headOffset == 0)
+            }
+        }
+
+        /// W8: the ring grows with its head anywhere, and keeps the order.
+        @Test func growsInOrder() {
+            withQueue { queue, _ in
+                var written = 0
+                var read = 0
+                for round in 1...40 {
+                    for _ in 0..<(round * 3) {
+                        queue.append(entry(written % 60, written))
+                        written += 1
+                    }
+                    for _ in 0..<(round * 2) {
+                        #expect(queue.removeFirst().count == read)
+                        read += 1
+                    }
+                }
+                #expect(queue.count == written - read)
+                #expect((0..<queue.count).allSatisfy { queue[$0].count == read + $0 })
+            }
+        }
+    }
+
+    /// W8, W10: an idle channel holds neither queue nor memory; both are the loop's and come back to it.
+    @Suite struct QueueLending {
+        @Test(arguments: WritePath.engines)
+        func idleChannelHoldsNothing(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                #expect(try await rig.run { $0.queue == nil })
+                let first = try await rig.run { channel in
+                    channel.writeAndFlush(Buffer("a"))
+                    return UInt(bitPattern: channel.queue?.toOpaque())
+                }
+                try await rig.until { $0.queue == nil }
+                let second = try await rig.run { channel in
+                    channel.writeAndFlush(Buffer("b"))
+                    return UInt(bitPattern: channel.queue?.toOpaque())
+                }
+                #expect(first == second)
+                #expect(await rig.peer.read(2) == Array("ab".utf8))
+            }
+        }
+
+        /// W9 (netty#1619): counted after the entry is linked: who is told of the new level finds the entry.
+        @Test(arguments: WritePath.engines)
+        func linkedBeforeCounted(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 10, high: 100)]) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.recorder.onWritability = { context in
+                        guard !context.channel.isWritable else { return }
+                        log.add(.note("entries \(context.channel.queue?.takeUnretainedValue().count ?? 0)"))
+                        context.flush()
+                    }
+                    channel.write(Buffer(WritePath.bytes(200)), completion: log.completion(0))
+                }
+                #expect(log.events.contains(.note("entries 1")))
+                #expect(await rig.peer.read(200) == WritePath.bytes(200))
+                await log.until { $0.contains(.writable(true)) }
+            }
+        }
+    }
+}

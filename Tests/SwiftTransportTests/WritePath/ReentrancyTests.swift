@@ -1,0 +1,130 @@
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// Completions that write, flush and close (W13: that is what `inFlush0` is for).
+    @Suite struct Reentrancy {
+        /// W13, ReentrantChannelTest.testWriteFlushPingPong and NioSocketChannelTest.testFlushAfterGatheredFlush: what a
+        /// completion writes goes out, behind what was there, without recursion.
+        @Test(arguments: WritePath.engines)
+        func writeInACompletion(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let rounds: UInt64 = 3000
+                try await rig.run { channel in
+                    channel.recorder.onCompleted = { context, tag in
+                        guard tag < rounds else { return }
+                        context.write(Buffer([UInt8(truncatingIfNeeded: tag + 1)]), tag: tag + 1)
+                        context.flush()
+                    }
+                    channel.recorderContext.write(Buffer([0]), tag: 0)
+                    channel.flush()
+                }
+                let expected = (0...rounds).map { UInt8(truncatingIfNeeded: $0) }
+                #expect(await rig.peer.read(Int(rounds) + 1) == expected)
+                await rig.log.untilDone(Int(rounds) + 1)
+                #expect(rig.log.done == (0...Int(rounds)).map { .done($0, nil) })
+            }
+        }
+
+        /// LocalChannelTest.testWriteInWritePromiseCompletePreservesOrder: written in the completion of the first of three means
+        /// sent after the third.
+        @Test(arguments: WritePath.engines)
+        func orderIsKept(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.write(Buffer("1")) { _ in
+                        log.add(.done(1, nil))
+                        channel.write(Buffer("4"), completion: log.completion(4))
+                        channel.flush()
+                    }
+                    channel.write(Buffer("2"), completion: log.completion(2))
+                    channel.write(Buffer("3"), completion: log.completion(3))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(4) == Array("1234".utf8))
+                await log.untilDone(4)
+                #expect(log.done == (1...4).map { .done($0, nil) })
+            }
+        }
+
+        /// NioSocketChannelTest.testFlushCloseReentrance: of three large writes the first closes the channel: it was sent, the
+        /// others fail, in order, and once.
+        @Test(arguments: WritePath.engines)
+        func closeInACompletion(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let payload = WritePath.bytes(1 << 18)
+                try await rig.run { channel in
+                    channel.write(Buffer(payload)) { result in
+                        log.add(.done(0, result?.code))
+                        channel.close(.immediate)
+                        log.add(.note("close returned"))
+                    }
+                    for tag in 1...2 { channel.write(Buffer(payload), completion: log.completion(tag)) }
+                    channel.flush()
+                }
+                let received = await rig.peer.readToEnd()
+                #expect(received.starts(with: payload))
+                await rig.channel.closed()
+                #expect(
+                    log.events.filter { $0 != .active } == [
+                        .writable(false), .done(0, nil), .note("close returned"), .done(1, .closed), .done(2, .closed),
+                        .inactive, .note("removed"),
+                    ])
+            }
+        }
+
+        /// netty#1501: a completion that fails and closes, writes and flushes meets a channel that is on its way out, not a loop.
+        @Test(arguments: WritePath.engines)
+        func everythingInAFailure(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    for tag in 0..<20 {
+                        channel.write(Buffer(WritePath.bytes(3000))) { result in
+                            log.add(.done(tag, result?.code))
+                            channel.close(.reset)
+                            channel.write(Buffer("more"), completion: log.completion(100 + tag))
+                            channel.flush()
+                            channel.close(.graceful)
+                            channel.shutdownOutput()
+                        }
+                    }
+                    channel.close(.immediate)
+                }
+                await rig.channel.closed()
+                let expected = (0..<20).flatMap { [Event.done($0, .closed), .done(100 + $0, .closed)] }
+                #expect(log.done == expected)
+            }
+        }
+
+        /// netty#5028, netty#5075; swift-nio#1344, #2954 (testFlushInWritabilityChanged, testConditionalWritability): a handler
+        /// that fills the queue whenever it is writable, from within the event, loses no flush and no event.
+        @Test(arguments: WritePath.engines)
+        func writeInWritabilityChanged(engine: Engine) async throws {
+            let options: [ChannelOption] = [.waterMark(low: .kibibytes(8), high: .kibibytes(16)), .sendBuffer(16384)]
+            try await WritePath.withRig(engine, options, receiveBuffer: 16384) { rig in
+                let total = 4 << 20
+                let payload = WritePath.bytes(total)
+                let whole = Buffer(payload)
+                try await rig.run { channel in
+                    var written = 0
+                    let fill: (ChannelContext) -> Void = { context in
+                        while context.channel.isWritable, written < total {
+                            context.write(whole[written..<(written + 4096)])
+                            written += 4096
+                        }
+                        context.flush()
+                    }
+                    channel.recorder.onWritability = fill
+                    fill(channel.recorderContext)
+                }
+                #expect(await rig.peer.read(total) == payload)
+                try await rig.until { $0.pendingBytes == 0 }
+                #expect(rig.log.writable.last == true)
+            }
+        }
+    }
+}
