@@ -15,7 +15,7 @@ struct ct_chunk_pool {
     uint32_t spare_count;          // the loop's thread only, as are the next two
     ct_chunk *_Nullable spare;
     bool closed;
-    const void *_Nullable owner_thread;
+    const void *_Nullable owner_thread;    // atomic: read by whoever drops the last reference
     ct_mailbox *mailbox;
 };
 
@@ -48,7 +48,7 @@ static void chunk_free(ct_chunk *chunk) {
 void ct_chunk_pool_close(ct_chunk_pool *pool) {
     ct_assert(!pool->closed);
     pool->closed = true;
-    pool->owner_thread = NULL;
+    __atomic_store_n(&pool->owner_thread, NULL, __ATOMIC_RELAXED);
     while (pool->spare) {
         ct_chunk *chunk = pool->spare;
         pool->spare = chunk->next;
@@ -58,7 +58,7 @@ void ct_chunk_pool_close(ct_chunk_pool *pool) {
 }
 
 ct_chunk *ct_chunk_take(ct_chunk_pool *pool) {
-    pool->owner_thread = &ct_thread_context;
+    __atomic_store_n(&pool->owner_thread, (const void *)&ct_thread_context, __ATOMIC_RELAXED);
     ct_chunk *chunk = pool->spare;
     if (chunk) {
         pool->spare = chunk->next;

@@ -90,10 +90,10 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Runs `body` on the loop's thread, soon, in the order of the calls of each thread. Returns at once.
     ///
-    /// Allocates one object for the closure. After the loop has shut down `body` is not run and the result is false.
+    /// Allocates two small objects. After the loop has shut down `body` is not run and the result is false.
     @discardableResult
     public func execute(_ body: @escaping @Sendable () -> Void) -> Bool {
-        post(ClosureWork { _ in body() })
+        post(ExecuteWork(body))
     }
 
     /// Runs `body` on the loop's thread and returns what it returns; `nil` after the loop has shut down.

@@ -25,6 +25,13 @@ final class ClosureWork: LoopWork {
     override func run(on loop: EventLoop) { body(loop) }
 }
 
+/// Work that somebody outside the library gave.
+final class ExecuteWork: LoopWork {
+    private let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    override func run(on loop: EventLoop) { body() }
+}
+
 /// A question to the loop that somebody awaits.
 final class QuestionWork<Answer: Sendable>: LoopWork {
     private let continuation: UnsafeContinuation<Answer?, Never>

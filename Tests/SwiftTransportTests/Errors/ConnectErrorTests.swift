@@ -38,6 +38,19 @@ extension Scenarios {
             }
         }
 
+        /// A Unix listener whose backlog is full says EAGAIN at once, and no engine may wait for a room that nobody announces.
+        @Test(arguments: Engine.allCases) func aFullUnixBacklogIsAnError(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let address = try SocketAddress(unixDomainSocketPath: "\0\(Unique.name())")
+                let listener = try RawSocket.listen(on: address, backlog: 0)
+                let client = ClientBootstrap(group: group).connectTimeout(.seconds(20))
+                let first = try await client.connect(to: address)
+                await expectError(.connectionRefused, .connect, EAGAIN) { try await client.connect(to: address) }
+                #expect(first.isActive)
+                _ = listener
+            }
+        }
+
         /// TCP to a broadcast address has no route on any machine.
         @Test(arguments: Engine.allCases) func unreachable(_ engine: Engine) async throws {
             try await withGroup(engine) { group in

@@ -1,0 +1,132 @@
+import Glibc
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// W16: parts of files in the queue.
+    @Suite struct FileRegions {
+        private static let small: [ChannelOption] = [.sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))]
+
+        /// A whole file over several windows, an offset, an empty region, mixed with buffers: the order is that of the writes.
+        @Test(arguments: WritePath.engines)
+        func mixedWithBuffers(engine: Engine) async throws {
+            let file = try ScratchFile(3 * FileRegion.windowSize + 12_345)
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let whole = try FileRegion(path: file.path)
+                #expect(whole.count == file.bytes.count && whole.offset == 0)
+                let part = FileRegion(descriptor: file.descriptor(), offset: 70_000, count: 66_000)
+                let empty = FileRegion(descriptor: file.descriptor(), offset: 5, count: 0)
+                try await rig.run { channel in
+                    channel.write(Buffer("head"), completion: log.completion(0))
+                    channel.write(whole, promise: log.promise(1))
+                    channel.write(Buffer("middle"), completion: log.completion(2))
+                    channel.recorderContext.write(part, promise: log.promise(3))
+                    channel.write(empty, promise: log.promise(4))
+                    channel.write(Buffer("tail"), completion: log.completion(5))
+                    channel.flush()
+                }
+                let expected =
+                    Array("head".utf8) + file.bytes + Array("middle".utf8) + file.bytes[70_000..<136_000] + Array("tail".utf8)
+                #expect(await rig.peer.read(expected.count) == expected)
+                await log.untilDone(6)
+                #expect(log.done == (0..<6).map { .done($0, nil) })
+            }
+        }
+
+        /// From another thread, through a straw, with progress, and the region is let go in the end.
+        @Test(arguments: WritePath.engines)
+        func slowReader(engine: Engine) async throws {
+            let file = try ScratchFile(200_000)
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let witness = try {
+                    let region = try FileRegion(path: file.path)
+                    rig.channel.write(region, promise: rig.log.progressPromise(0))
+                    return Witness(region)
+                }()
+                rig.channel.flush()
+                #expect(await rig.peer.read(200_000, piece: 3333) == file.bytes)
+                await rig.log.untilDone(1)
+                let steps = rig.log.events.compactMap { if case .progress(_, let written, 200_000) = $0 { written } else { nil } }
+                #expect(steps.count >= 3 && zip(steps, steps.dropFirst()).allSatisfy { $0 < $1 })
+                try await rig.turns(1)
+                #expect(witness.isFreed)
+            }
+        }
+
+        /// W10: a file counts as what of it is in memory, one window, however large it is.
+        @Test(arguments: WritePath.engines)
+        func countsAsItsWindow(engine: Engine) async throws {
+            let file = try ScratchFile(300_000)
+            try await WritePath.withRig(engine) { rig in
+                let region = try FileRegion(path: file.path)
+                try await rig.run { channel in
+                    channel.write(region)
+                    #expect(channel.pendingBytes == WritePath.pending(FileRegion.windowSize))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(300_000) == file.bytes)
+                try await rig.until { $0.pendingBytes == 0 }
+            }
+        }
+
+        /// A file that cannot be read fails its own write, nothing else; the channel is writable again although nothing was sent.
+        @Test(arguments: WritePath.engines)
+        func unreadable(engine: Engine) async throws {
+            let file = try ScratchFile(100_000)
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                let log = rig.log
+                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100_000)
+                rig.channel.write(unreadable, promise: log.promise(0))
+                rig.channel.flush()
+                await log.until(.done(0, .system))
+                await log.until(.writable(true))
+                #expect(log.writable == [false, true] && rig.channel.isWritable)
+                #expect(await rig.channel.result(of: Buffer("goes on")) == nil)
+                #expect(await rig.peer.read(7) == Array("goes on".utf8))
+            }
+        }
+
+        /// A file that became shorter on the way leaves a hole in the stream: the channel ends, and says why.
+        @Test(arguments: WritePath.engines)
+        func truncated(engine: Engine) async throws {
+            let file = try ScratchFile(100_000)
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let region = FileRegion(descriptor: file.descriptor(), offset: 0, count: 100_001)
+                try await rig.run { channel in
+                    channel.write(region, promise: log.promise(0))
+                    channel.write(Buffer("behind"), completion: log.completion(1))
+                    channel.flush()
+                }
+                #expect(await rig.peer.readToEnd() == file.bytes)
+                await rig.channel.closed()
+                #expect(log.done == [.done(0, .closed), .done(1, .closed)])
+                let later = await rig.channel.result(of: Buffer("later"))
+                #expect(later == TransportError(.closed, call: .pread, errno: EIO))
+            }
+        }
+
+        /// netty.md 3.4, "code that looks wrong": positions beyond 4 GiB are not cut to 32 bits.
+        @Test(arguments: WritePath.engines)
+        func beyondFourGibibytes(engine: Engine) async throws {
+            let file = try ScratchFile(10)
+            let marker = WritePath.bytes(70_000, seed: 9)
+            let offset = 5 << 30
+            file.put(marker, at: offset)
+            try await WritePath.withRig(engine) { rig in
+                rig.channel.write(FileRegion(descriptor: file.descriptor(), offset: offset, count: marker.count))
+                rig.channel.flush()
+                #expect(await rig.peer.read(marker.count) == marker)
+            }
+        }
+
+        /// What is not there, or must not be read, is an error at once.
+        @Test func missing() throws {
+            #expect(throws: TransportError(.invalidAddress, call: .open, errno: ENOENT)) {
+                try FileRegion(path: "/tmp/no such file \(getpid())")
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+import CTransport
+import Glibc
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// The typed options, as the kernel has them afterwards.
+    @Suite struct Options {
+        private struct Expected: Sendable {
+            let name: String, option: ChannelOption, level: Int32, number: Int32, value: Int32
+        }
+        private static let tcp = Int32(IPPROTO_TCP)
+
+        private static var all: [Expected] {
+            let keepAlive = ChannelOption.keepAlive(idle: .seconds(61), interval: .seconds(7), count: 3)
+            return [
+                Expected(name: "TCP_NODELAY", option: .noDelay(false), level: tcp, number: TCP_NODELAY, value: 0),
+                Expected(name: "SO_KEEPALIVE", option: keepAlive[0], level: SOL_SOCKET, number: SO_KEEPALIVE, value: 1),
+                Expected(name: "TCP_KEEPIDLE", option: keepAlive[1], level: tcp, number: TCP_KEEPIDLE, value: 61),
+                Expected(name: "TCP_KEEPINTVL", option: keepAlive[2], level: tcp, number: TCP_KEEPINTVL, value: 7),
+                Expected(name: "TCP_KEEPCNT", option: keepAlive[3], level: tcp, number: TCP_KEEPCNT, value: 3),
+                Expected(
+                    name: "TCP_USER_TIMEOUT", option: .userTimeout(.milliseconds(12_345)), level: tcp, number: 18, value: 12_345),
+                Expected(name: "TCP_NOTSENT_LOWAT", option: .unsentLimit(.kibibytes(16)), level: tcp, number: 25, value: 16_384),
+                // The kernel doubles both.
+                Expected(
+                    name: "SO_SNDBUF", option: .sendBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_SNDBUF, value: 40_960),
+                Expected(
+                    name: "SO_RCVBUF", option: .receiveBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_RCVBUF, value: 40_960),
+                Expected(name: "SO_REUSEPORT", option: .reusePort(true), level: SOL_SOCKET, number: SO_REUSEPORT, value: 1),
+                Expected(
+                    name: "raw", option: .raw(level: SOL_SOCKET, name: SO_PRIORITY, value: 5), level: SOL_SOCKET,
+                    number: SO_PRIORITY, value: 5),
+            ]
+        }
+
+        private static func value(_ channel: Channel, _ level: Int32, _ number: Int32) -> Int32 {
+            guard let slot = channel.slot else { return -1 }
+            var value: Int32 = -1
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(slot.pointee.fd, level, number, &value, &length)
+            return value
+        }
+
+        /// W1 and all the others: set on a client's socket.
+        @Test(arguments: WritePath.engines)
+        func onAClient(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.all.map(\.option)) { rig in
+                for expected in Self.all {
+                    let value = try await rig.run { Self.value($0, expected.level, expected.number) }
+                    #expect(value == expected.value, "\(expected.name)")
+                }
+            }
+        }
+
+        /// On the children of a server, which get them from the listener.
+        @Test(arguments: WritePath.engines)
+        func onAServersChildren(engine: Engine) async throws {
+            var loop = LoopOptions()
+            loop.engine = .only(engine)
+            let group = try EventLoopGroup(loops: 1, options: loop)
+            let log = Log()
+            var bootstrap = ServerBootstrap(group: group).childHandlers { [Recorder(log)] }
+            // Every connection of one listener shares its port anyway.
+            let expected = Self.all.filter { $0.name != "SO_REUSEPORT" }
+            for each in expected { bootstrap = bootstrap.childOptions(each.option) }
+            let server = try await bootstrap.bind(host: "127.0.0.1", port: 0)
+            let client = try await ClientBootstrap(group: group).connect(to: server.localAddress)
+            await log.until(.active)
+            for each in expected {
+                let value = await group.loops[0].run {
+                    let children = group.loops[0].channels.all.compactMap { $0 as? Channel }.filter { $0 !== client }
+                    return children.map { Self.value($0, each.level, each.number) }
+                }
+                #expect(value == [each.value], "\(each.name)")
+            }
+            await group.shutdown(within: .zero)
+        }
+
+        /// Without any: Nagle's algorithm is off, everything else is the kernel's.
+        @Test(arguments: WritePath.engines)
+        func defaults(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let value1 = try await rig.run { Self.value($0, Self.tcp, TCP_NODELAY) }
+                #expect(value1 == 1)
+                let value2 = try await rig.run { Self.value($0, SOL_SOCKET, SO_KEEPALIVE) }
+                #expect(value2 == 0)
+                let value3 = try await rig.run { Self.value($0, Self.tcp, 18) }
+                #expect(value3 == 0)
+            }
+        }
+
+        /// TCP_QUICKACK is a mode of the moment: it can be read back until the kernel changes its mind.
+        @Test(arguments: WritePath.engines, [true, false])
+        func quickAcknowledge(engine: Engine, on: Bool) async throws {
+            try await WritePath.withRig(engine, [.quickAcknowledge(on)]) { rig in
+                let value4 = try await rig.run { Self.value($0, Self.tcp, TCP_QUICKACK) }
+                #expect(value4 == (on ? 1 : 0))
+            }
+        }
+
+        /// SO_LINGER, on and off.
+        @Test(arguments: WritePath.engines, [Duration?.none, .seconds(4)])
+        func linger(engine: Engine, time: Duration?) async throws {
+            try await WritePath.withRig(engine, [.linger(.seconds(9)), .linger(time)]) { rig in
+                let seconds = try await rig.run { channel -> Int32? in
+                    guard let slot = channel.slot else { return nil }
+                    var value = Glibc.linger(l_onoff: 7, l_linger: 7)
+                    var length = socklen_t(MemoryLayout<Glibc.linger>.size)
+                    getsockopt(slot.pointee.fd, SOL_SOCKET, SO_LINGER, &value, &length)
+                    return value.l_onoff == 0 ? nil : value.l_linger
+                }
+                #expect(seconds == (time == nil ? nil : 4))
+            }
+        }
+
+        /// TCP_RTO_MAX_MS: set where the kernel has it (6.15), an error where not.
+        @Test(arguments: WritePath.engines)
+        func maximumRetransmissionTimeout(engine: Engine) async throws {
+            do throws(any Error) {
+                try await WritePath.withRig(engine, [.maximumRetransmissionTimeout(.seconds(2))]) { rig in
+                    let value5 = try await rig.run { Self.value($0, Self.tcp, 44) }
+                #expect(value5 == 2000)
+                }
+            } catch let error as TransportError {
+                #expect(error.code == .unsupportedOption)
+            }
+        }
+
+        /// An option the kernel does not know, or a value it does not take, is an error of the connect and the bind, not a trap, and
+        /// no descriptor is left behind.
+        @Test(arguments: WritePath.engines)
+        func unsupported(engine: Engine) async throws {
+            let unknown = ChannelOption.raw(level: Self.tcp, name: 9999, value: 1)
+            let outOfRange = ChannelOption.maximumRetransmissionTimeout(.seconds(500))
+            for option in [unknown, outOfRange] {
+                let failure = await #expect(throws: TransportError.self) {
+                    try await WritePath.withRig(engine, [option]) { _ in }
+                }
+                #expect(failure?.code == .unsupportedOption && failure?.call == .setsockopt)
+                let group = try EventLoopGroup(loops: 2)
+                let refused = await #expect(throws: TransportError.self) {
+                    _ = try await ServerBootstrap(group: group).childOptions(option).bind(host: "127.0.0.1", port: 0)
+                }
+                #expect(refused?.code == .unsupportedOption)
+                await group.shutdown(within: .zero)
+            }
+        }
+
+        /// A Unix socket has no TCP options: they are left out, the others are set.
+        @Test(arguments: WritePath.engines)
+        func unixSocket(engine: Engine) async throws {
+            let options: [ChannelOption] = [.noDelay(true), .userTimeout(.seconds(1)), .sendBuffer(.kibibytes(20))]
+            try await WritePath.withRig(engine, options, unix: true) { rig in
+                let value6 = try await rig.run { Self.value($0, SOL_SOCKET, SO_SNDBUF) }
+                #expect(value6 == 40_960)
+            }
+        }
+    }
+}
