@@ -318,6 +318,10 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
         loop->statistics.receive_rearms++;
         if (uring_receive(loop, slot) < 0 && open) ct_loop_starve(loop, slot);
     }
+    // Armed behind the shutdown(2), the receive that took the last bytes waits for an edge that was before it: the end it
+    // would find comes when the peer moves, or never.
+    if (ct_unlikely(more && slot->state == CT_SLOT_CLOSING && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY)))
+        uring_receive_stop(loop, slot);
     if (!more) ct_slot_operation_ended(loop, slot);
     // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.
     if (retry && !event->chunk) return false;

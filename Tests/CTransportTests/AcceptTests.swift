@@ -57,8 +57,9 @@ import Testing
 
     /// K1, K4: no descriptor left. The accept ends with EMFILE once instead of spinning, the connection stays in the
     /// backlog, and starting the accept again after descriptors came back takes it.
-    @Test(.enabled(if: DescriptorTable.canBeFilled, "too many descriptors allowed to use them all up"),
-          arguments: Engine.available)
+    @Test(
+        .enabled(if: DescriptorTable.canBeFilled, "too many descriptors allowed to use them all up"),
+        arguments: Engine.available)
     func descriptorsUsedUp(engine: Engine) throws {
         let outcome = TestThread { () -> Outcome in
             // A table of its own, so that the other tests keep their descriptors.

@@ -7,12 +7,8 @@ import Testing
     private static let budget = 8 * chunk
 
     private func withSmallLoop(_ variant: Variant, _ body: (TestLoop) throws -> Void) throws {
-        try withLoop(variant.engine, configure: {
-            $0.classic_buffers = variant.classicBuffers
-            $0.chunk_size = UInt32(Self.chunk)
-            $0.chunks_lent = 2
-            $0.receive_budget = UInt64(Self.budget)
-        }, body)
+        let options = ct_loop_options(chunkSize: Self.chunk, chunksLent: 2, receiveBudget: Self.budget)
+        try withLoop(variant, options: options, body)
     }
 
     /// A reader that keeps everything: the loop's receive memory stays within its budget, the connection waits with its
@@ -32,10 +28,11 @@ import Testing
             #expect(endpoint.slot.pointee.starved)
             #expect(loop.statistics.receive_exhausted > 0)
 
-            #expect(loop.reaches {
-                if endpoint.slot.pointee.starved { loop.releaseHeld() }
-                return endpoint.received.count == bytes.count
-            })
+            #expect(
+                loop.reaches {
+                    if endpoint.slot.pointee.starved { loop.releaseHeld() }
+                    return endpoint.received.count == bytes.count
+                })
             #expect(endpoint.received == bytes)
             #expect(loop.statistics.chunk_bytes <= UInt64(Self.budget))
         }

@@ -19,7 +19,7 @@ import Testing
             let over = endpoint.happenings.drop { if case .sent = $0 { true } else { false } }
             #expect(Set(over.dropLast().map { "\($0)" }) == ["endOfStream", "sendFailed(\(EPIPE))"])
             #expect(over.count == 3 && over.last == .closed)
-            #expect(loop.reaches { peer.read(); return peer.atEnd })
+            #expect(loop.reaches { peer.isAtEnd })
             let accepted = endpoint.happenings.reduce(0) { if case .sent(let n) = $1 { $0 + n } else { $0 } }
             #expect(peer.received == Array(bytes[..<accepted]))
         }
@@ -64,7 +64,7 @@ import Testing
             try #require(peer.write(pattern(unread)) == unread)
             loop.close(endpoint)
             #expect(loop.reaches { endpoint.isClosed })
-            #expect(loop.reaches { peer.read(); return peer.atEnd || peer.failure != 0 })
+            #expect(loop.reaches { peer.isOver })
             #expect(peer.failure == 0)
             #expect(peer.received == pattern(1000))
             // A reset behind the end of stream shows only here.
@@ -88,7 +88,7 @@ import Testing
             #expect(loop.reaches { endpoint.isClosed })
             #expect(endpoint.happenings.contains(.sendFailed(ECANCELED)))
             #expect(!endpoint.happenings.contains(.endOfStream))
-            #expect(loop.reaches { peer.read(); return peer.atEnd || peer.failure != 0 })
+            #expect(loop.reaches { peer.isOver })
             #expect(peer.failure == ECONNRESET)
         }
     }
@@ -128,16 +128,22 @@ import Testing
         }
     }
 
-    /// Closed before the loop has turned once: what was queued never starts, or ends, but the slot comes free.
-    @Test(arguments: Engine.available)
-    func beforeTheFirstTurn(engine: Engine) throws {
-        try withLoop(engine) { loop in
-            let (endpoint, peer) = try loop.connection(.tcp)
-            #expect(endpoint.send(pattern(10), on: loop) == 0)
-            peer.write([1, 2, 3])
-            loop.close(endpoint)
-            #expect(loop.reaches { endpoint.isClosed })
-            #expect(endpoint.happenings.last == .closed)
+    /// Closed before the loop has turned once: what was queued never starts, or ends, but the slot comes free, and without
+    /// the peer's help, who has written something and does not react to our end of stream. The receive that takes those
+    /// bytes is armed behind the shutdown, which therefore wakes nobody.
+    @Test(arguments: Variant.all, Transport.allCases)
+    func beforeTheFirstTurn(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            for round in 0..<20 {
+                let (endpoint, peer) = try loop.connection(transport)
+                if round % 2 == 0 { #expect(endpoint.send(pattern(10), on: loop) == 0) }
+                peer.write([1, 2, 3])
+                loop.close(endpoint)
+                // Turns that do not wait: a later acknowledgement from the peer's kernel comes too late to help.
+                for _ in 0..<20 where !endpoint.isClosed { loop.turn(deadline: 0) }
+                #expect(endpoint.isClosed)
+                #expect(endpoint.happenings.last == .closed)
+            }
         }
     }
 

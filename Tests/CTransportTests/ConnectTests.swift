@@ -45,9 +45,10 @@ import Testing
             #expect(ct_accept_start(loop.loop, server.slot) == 0)
             let ends = try (0..<200).map { _ in try loop.open(listener.socket()) }
             for end in ends { #expect(loop.connect(end, to: listener.address) == 0) }
-            #expect(loop.reaches {
-                server.acceptedDescriptors.count == 200 && ends.allSatisfy { $0.happenings == [.connected] }
-            })
+            #expect(
+                loop.reaches {
+                    server.acceptedDescriptors.count == 200 && ends.allSatisfy { $0.happenings == [.connected] }
+                })
             for fd in server.acceptedDescriptors { close(fd) }
         }
     }

@@ -15,9 +15,10 @@ import Testing
             #expect(ct_accept_start(loop.loop, server.slot) == 0)
             let ends = try (0..<clients).map { _ in try loop.open(listener.socket()) }
             for end in ends { #expect(loop.connect(end, to: listener.address) == 0) }
-            #expect(loop.reaches {
-                server.acceptedDescriptors.count == clients && ends.allSatisfy { $0.happenings == [.connected] }
-            })
+            #expect(
+                loop.reaches {
+                    server.acceptedDescriptors.count == clients && ends.allSatisfy { $0.happenings == [.connected] }
+                })
             let echoes = try server.acceptedDescriptors.map { try Echo(loop, $0) }
             for end in ends { #expect(ct_receive_start(loop.loop, end.slot) == 0) }
             var total = 0
@@ -46,10 +47,11 @@ import Testing
             let echo = try Echo(loop, endpoint)
             let bytes = pattern(300_000)
             var written = 0
-            #expect(loop.reaches {
-                if written < bytes.count { written += max(0, peer.write(Array(bytes[written...]))) }
-                return peer.read().count == bytes.count
-            })
+            #expect(
+                loop.reaches {
+                    if written < bytes.count { written += max(0, peer.write(Array(bytes[written...]))) }
+                    return peer.read().count == bytes.count
+                })
             #expect(peer.received == bytes)
             #expect(echo.endpoint.received == bytes)
         }

@@ -11,10 +11,11 @@ import Testing
             let (endpoint, peer) = try loop.connection(transport)
             let bytes = pattern(150_000)
             var written = 0
-            #expect(loop.reaches {
-                if written < bytes.count { written += max(0, peer.write(Array(bytes[written...]))) }
-                return written == bytes.count
-            })
+            #expect(
+                loop.reaches {
+                    if written < bytes.count { written += max(0, peer.write(Array(bytes[written...]))) }
+                    return written == bytes.count
+                })
             peer.shutdownOutput()
             #expect(loop.reaches { endpoint.happenings.last == .endOfStream })
             #expect(endpoint.happenings == [.received(bytes: bytes.count), .endOfStream])
@@ -82,6 +83,23 @@ import Testing
             #expect(endpoint.send([1], on: loop) == 0)
             #expect(loop.reaches { endpoint.happenings.count == 2 })
             #expect(endpoint.happenings.last == .sendFailed(EPIPE))
+        }
+    }
+
+    /// A reset behind bytes, both there before the receive looks: the bytes are delivered and the reset is not missed,
+    /// or a dead connection would stay forever.
+    @Test(arguments: Variant.all)
+    func resetBehindData(variant: Variant) throws {
+        try withLoop(variant) { loop in
+            for round in 0..<20 {
+                let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
+                peer.write(pattern(100))
+                peer.reset()
+                if round % 2 == 0 { loop.settle() }
+                #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+                try #require(loop.reaches { endpoint.happenings.last == .receiveFailed(ECONNRESET) })
+                #expect(endpoint.happenings.count <= 2)
+            }
         }
     }
 }

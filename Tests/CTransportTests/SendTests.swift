@@ -87,10 +87,11 @@ import Testing
             let (endpoint, peer) = try loop.connection(.tcp)
             let bytes = pattern(100_000)
             #expect(endpoint.send(bytes, zeroCopy: true, on: loop) == 0)
-            #expect(loop.reaches {
-                peer.read().count == bytes.count && endpoint.outgoing == nil
-                    && endpoint.slot.pointee.notifications_in_flight == 0
-            })
+            #expect(
+                loop.reaches {
+                    peer.read().count == bytes.count && endpoint.outgoing == nil
+                        && endpoint.slot.pointee.notifications_in_flight == 0
+                })
             #expect(peer.received == bytes)
             let sends = endpoint.happenings.count { if case .sent = $0 { true } else { false } }
             let notifications = endpoint.happenings.count { $0 == .notified }

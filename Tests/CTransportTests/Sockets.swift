@@ -33,6 +33,15 @@ final class Peer {
 
     func shutdownOutput() { Glibc.shutdown(fd, Int32(SHUT_WR)) }
 
+    /// Takes in what has arrived; true once that was the end of the stream.
+    var isAtEnd: Bool {
+        read()
+        return atEnd
+    }
+
+    /// Takes in what has arrived; true once nothing more will.
+    var isOver: Bool { isAtEnd || failure != 0 }
+
     /// Takes in what has arrived; all of what was received so far.
     @discardableResult
     func read() -> [UInt8] {

@@ -24,12 +24,9 @@ final class TestLoop {
     var keepsChunks = false
     private(set) var eventsOfTurn = 0
 
-    init(_ engine: Engine, capacity: UInt32 = TestLoop.capacity, configure: (inout ct_loop_options) -> Void = { _ in })
-        throws
-    {
-        var options = ct_loop_options()
+    init(_ engine: Engine, capacity: UInt32 = TestLoop.capacity, options: ct_loop_options = ct_loop_options()) throws {
+        var options = options
         options.engine = engine.kind
-        configure(&options)
         var failure = ct_failure()
         loop = try #require(ct_loop_create(&options, &failure), "errno \(failure.error)")
         try #require(ct_loop_start(loop, UnsafeMutableRawPointer(loop), &failure) == 0, "errno \(failure.error)")
@@ -172,24 +169,38 @@ extension ct_event {
     func has(_ flag: some BinaryInteger) -> Bool { flags & UInt16(flag) != 0 }
 }
 
+extension ct_loop_options {
+    /// What is 0 has the core's default.
+    init(chunkSize: Int = 0, chunksLent: Int = 0, receiveBudget: Int = 0) {
+        self.init()
+        chunk_size = UInt32(chunkSize)
+        chunks_lent = UInt32(chunksLent)
+        receive_budget = UInt64(receiveBudget)
+    }
+}
+
 /// Makes a loop, runs the test with it and takes it down with the checks of `TestLoop.finish()`.
 func withLoop(
     _ engine: Engine,
     capacity: UInt32 = TestLoop.capacity,
-    configure: (inout ct_loop_options) -> Void = { _ in },
+    options: ct_loop_options = ct_loop_options(),
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestLoop) throws -> Void
 ) throws {
-    let loop = try TestLoop(engine, capacity: capacity, configure: configure)
+    let loop = try TestLoop(engine, capacity: capacity, options: options)
     defer { loop.finish(sourceLocation: sourceLocation) }
     try body(loop)
 }
 
+/// The same for an engine with a way to consume its receive buffers.
 func withLoop(
     _ variant: Variant,
+    capacity: UInt32 = TestLoop.capacity,
+    options: ct_loop_options = ct_loop_options(),
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestLoop) throws -> Void
 ) throws {
-    try withLoop(
-        variant.engine, configure: { $0.classic_buffers = variant.classicBuffers }, sourceLocation: sourceLocation, body)
+    var options = options
+    options.classic_buffers = variant.classicBuffers
+    try withLoop(variant.engine, capacity: capacity, options: options, sourceLocation: sourceLocation, body)
 }

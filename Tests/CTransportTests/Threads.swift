@@ -49,6 +49,6 @@ func threadID() -> pid_t {
 /// Without a copy of the others' sockets, which would keep them open behind their owners' backs.
 func unshareDescriptors() -> Int32 {
     let unshare: UInt32 = 2
-    let closeRange = unsafeBitCast(dlsym(nil, "close_range"), to: (@convention(c) (UInt32, UInt32, UInt32) -> Int32).self)
-    return closeRange(3, .max, unshare)
+    typealias CloseRange = @convention(c) (UInt32, UInt32, UInt32) -> Int32
+    return unsafeBitCast(dlsym(nil, "close_range"), to: CloseRange.self)(3, .max, unshare)
 }

@@ -129,10 +129,11 @@ import Testing
             let deadline = loop.now
             for i in 1...1000 { ct_timer_arm(loop.loop, deadline, UnsafeMutableRawPointer(bitPattern: i)!) }
             var most = 0
-            #expect(loop.reaches {
-                most = max(most, loop.eventsOfTurn)
-                return loop.firedTimers.count == 1000
-            })
+            #expect(
+                loop.reaches {
+                    most = max(most, loop.eventsOfTurn)
+                    return loop.firedTimers.count == 1000
+                })
             #expect(loop.firedTimers.map(\.context) == Array(1...1000))
             #expect(most <= 64)
         }

@@ -25,7 +25,7 @@ import Testing
     /// The event array is never overrun, whatever is ready, and what did not fit comes later.
     @Test(arguments: Variant.all)
     func capacityIsRespected(variant: Variant) throws {
-        try withLoop(variant.engine, capacity: 64, configure: { $0.classic_buffers = variant.classicBuffers }) { loop in
+        try withLoop(variant, capacity: 64) { loop in
             let listener = try Listener()
             let server = try loop.open(listener.fd, listener: true)
             #expect(ct_accept_start(loop.loop, server.slot) == 0)
@@ -37,11 +37,12 @@ import Testing
                 #expect(endpoint.send(pattern(10), on: loop) == 0)
             }
             var most = 0
-            #expect(loop.reaches {
-                most = max(most, loop.eventsOfTurn)
-                return server.acceptedDescriptors.count == 100
-                    && pairs.allSatisfy { $0.0.happenings.contains(.endOfStream) && $0.0.outgoing == nil }
-            })
+            #expect(
+                loop.reaches {
+                    most = max(most, loop.eventsOfTurn)
+                    return server.acceptedDescriptors.count == 100
+                        && pairs.allSatisfy { $0.0.happenings.contains(.endOfStream) && $0.0.outgoing == nil }
+                })
             #expect(most <= 64)
             for (endpoint, _) in pairs { #expect(endpoint.received == pattern(20_000)) }
             for fd in server.acceptedDescriptors { close(fd) }
@@ -54,7 +55,7 @@ import Testing
     @Test(arguments: Engine.available)
     func floodLeavesRoomForOthers(engine: Engine) throws {
         // Small chunks, so that the flood is many reads.
-        try withLoop(engine, configure: { $0.chunk_size = 4096 }) { loop in
+        try withLoop(engine, options: ct_loop_options(chunkSize: 4096)) { loop in
             let (flood, flooder) = try loop.connection(.tcp)
             let pairs = try (0..<20).map { _ in try loop.connection(.tcp) }
             loop.settle()
@@ -91,7 +92,8 @@ import Testing
     @Test(arguments: Engine.available)
     func deadlineZeroDoesNotWait(engine: Engine) throws {
         try withLoop(engine) { loop in
-            let sentinel = ct_timer_arm(loop.loop, loop.now + TestLoop.guardNanos, UnsafeMutableRawPointer(bitPattern: 1)!)
+            let sentinel = ct_timer_arm(
+                loop.loop, loop.now + TestLoop.guardNanos, UnsafeMutableRawPointer(bitPattern: 1)!)
             for _ in 0..<100 { loop.turn(deadline: 0) }
             for _ in 0..<100 { loop.turn(deadline: 1) }
             #expect(loop.statistics.turns == 200)

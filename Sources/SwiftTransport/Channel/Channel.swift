@@ -82,11 +82,13 @@ public final class Channel: Endpoint, @unchecked Sendable {
         guard state == .opening, let slot else { return }
         state = .active
         reading.wasActive = true
+        configuration.applyConnected(to: slot.pointee.fd)
         levels.open()
         if let first = ChannelContext.find(.active, from: firstContext) {
             first._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
         }
-        if state == .active, reading.isAutomatic, ct_receive_start(eventLoop.core, slot) < 0 {
+        // Also when it was closed just now: a drain ends with the peer's end of stream.
+        if state == .active || state == .draining, reading.isAutomatic, ct_receive_start(eventLoop.core, slot) < 0 {
             fail(TransportError(call: .receive, errno: 12))
         }
     }

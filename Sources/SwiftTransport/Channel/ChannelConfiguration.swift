@@ -9,6 +9,7 @@ final class ChannelConfiguration: Sendable {
     let zeroCopyThreshold: ByteCount?
     let allowsHalfClosure: Bool
     let socketOptions: [ChannelOption]
+    private let connectionOptions: [ChannelOption]
 
     init(_ options: [ChannelOption] = []) {
         var waterMark = WaterMark()
@@ -30,6 +31,16 @@ final class ChannelConfiguration: Sendable {
         self.zeroCopyThreshold = zeroCopyThreshold
         self.allowsHalfClosure = allowsHalfClosure
         self.socketOptions = socketOptions
+        connectionOptions = socketOptions.filter(\.isPerConnection)
+    }
+
+    /// Sets on a connection what it has not got from its listener or has lost in connecting. That the kernel takes it, the
+    /// bootstrap has found out.
+    func applyConnected(to descriptor: Int32) {
+        for option in connectionOptions {
+            guard case .integer(let level, let name, let value) = option.kind else { continue }
+            _ = ct_socket_set_int(descriptor, level, name, value)
+        }
     }
 
     /// Sets the socket's options. TCP's are left out on a Unix domain socket, which has none.

@@ -14,6 +14,8 @@ public struct ChannelOption: Sendable {
         case linger(Duration?)
     }
     let kind: Kind
+    /// The kernel may neither hand it down from a listener nor keep it across a connect: set on every connection anew.
+    var isPerConnection = false
 
     private static func integer(_ level: Int32, _ name: Int32, _ value: Int) -> ChannelOption {
         ChannelOption(kind: .integer(level: level, name: name, value: Int32(clamping: value)))
@@ -63,7 +65,7 @@ public struct ChannelOption: Sendable {
 
     /// TCP_QUICKACK: acknowledge at once for now; the kernel may switch it off again. Default on, as in the kernel.
     public static func quickAcknowledge(_ on: Bool) -> ChannelOption {
-        integer(Int32(IPPROTO_TCP), TCP_QUICKACK, on ? 1 : 0)
+        raw(level: Int32(IPPROTO_TCP), name: TCP_QUICKACK, value: on ? 1 : 0)
     }
 
     /// TCP_NOTSENT_LOWAT: how much the kernel takes that it has not sent yet. Less of it means that the queue here, which can
@@ -100,9 +102,9 @@ public struct ChannelOption: Sendable {
     /// SO_LINGER; `nil` switches it off. Default off, as in the kernel.
     public static func linger(_ time: Duration?) -> ChannelOption { ChannelOption(kind: .linger(time)) }
 
-    /// Any integer option of setsockopt(2), by its numbers.
+    /// Any integer option of setsockopt(2), by its numbers. Set on the listener and on every connection.
     public static func raw(level: Int32, name: Int32, value: Int32) -> ChannelOption {
-        ChannelOption(kind: .integer(level: level, name: name, value: value))
+        ChannelOption(kind: .integer(level: level, name: name, value: value), isPerConnection: true)
     }
 }
 

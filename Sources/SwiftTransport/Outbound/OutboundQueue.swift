@@ -162,6 +162,9 @@ final class OutboundQueue {
         return used
     }
 
+    /// A piece of a file, in memory that the next piece will overwrite: it must be sent with a copy.
+    func isWindow(_ vector: iovec) -> Bool { vector.iov_base == fileWindow }
+
     /// What one vector may hold: the kernel counts a send's bytes in 31 bits.
     private static let vectorLimit = 1 << 30
 

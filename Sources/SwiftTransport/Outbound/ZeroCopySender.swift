@@ -23,8 +23,8 @@ final class ZeroCopySender {
 
     init(threshold: ByteCount) { self.threshold = max(Self.smallest, threshold.bytes) }
 
-    func wants(_ entry: OutboundEntry, _ length: Int) -> Bool {
-        !isGivenUp && !entry.isFile && length >= threshold && outstanding < Self.outstandingLimit
+    func wants(_ length: Int) -> Bool {
+        !isGivenUp && length >= threshold && outstanding < Self.outstandingLimit
     }
 
     /// The result of a zero-copy send. True when it must be repeated with a copy.

@@ -87,6 +87,14 @@ private final class Hold: Sendable {
 }
 
 extension EventLoopGroup {
+    /// Runs `body` in one turn of the first loop.
+    @discardableResult
+    func turn<R: Sendable>(
+        sourceLocation: SourceLocation = #_sourceLocation, _ body: @escaping @Sendable () -> R
+    ) async throws -> R {
+        try #require(await loops[0].run(body), "the loop has shut down", sourceLocation: sourceLocation)
+    }
+
     /// Turns all loops once: what was posted to them before is done afterwards.
     func settle() async {
         for loop in loops { _ = await loop.run {} }

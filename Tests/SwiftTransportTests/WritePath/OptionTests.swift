@@ -82,21 +82,30 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func defaults(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
-                let value1 = try await rig.run { Self.value($0, Self.tcp, TCP_NODELAY) }
-                #expect(value1 == 1)
-                let value2 = try await rig.run { Self.value($0, SOL_SOCKET, SO_KEEPALIVE) }
-                #expect(value2 == 0)
-                let value3 = try await rig.run { Self.value($0, Self.tcp, 18) }
-                #expect(value3 == 0)
+                let noDelay = try await rig.run { Self.value($0, Self.tcp, TCP_NODELAY) }
+                #expect(noDelay == 1)
+                let keepAlive = try await rig.run { Self.value($0, SOL_SOCKET, SO_KEEPALIVE) }
+                #expect(keepAlive == 0)
+                let userTimeout = try await rig.run { Self.value($0, Self.tcp, 18) }
+                #expect(userTimeout == 0)
             }
         }
 
-        /// TCP_QUICKACK is a mode of the moment: it can be read back until the kernel changes its mind.
+        /// Notes TCP_QUICKACK before anything is received.
+        private final class Observer: ChannelHandler {
+            static let interests: ChannelEvents = [.active]
+            let log: Log
+            init(_ log: Log) { self.log = log }
+            func channelActive(_ context: ChannelContext) {
+                log.add(.note("quickack \(Options.value(context.channel, Options.tcp, TCP_QUICKACK))"))
+            }
+        }
+
+        /// TCP_QUICKACK is a mode of the moment: connecting and receiving change it, so it is set on every connection.
         @Test(arguments: WritePath.engines, [true, false])
         func quickAcknowledge(engine: Engine, on: Bool) async throws {
-            try await WritePath.withRig(engine, [.quickAcknowledge(on)]) { rig in
-                let value4 = try await rig.run { Self.value($0, Self.tcp, TCP_QUICKACK) }
-                #expect(value4 == (on ? 1 : 0))
+            try await WritePath.withRig(engine, [.quickAcknowledge(on)], handlers: { [Observer($0)] }) { rig in
+                #expect(rig.log.events == [.note("quickack \(on ? 1 : 0)")])
             }
         }
 
@@ -120,8 +129,8 @@ extension WritePath {
         func maximumRetransmissionTimeout(engine: Engine) async throws {
             do throws(any Error) {
                 try await WritePath.withRig(engine, [.maximumRetransmissionTimeout(.seconds(2))]) { rig in
-                    let value5 = try await rig.run { Self.value($0, Self.tcp, 44) }
-                #expect(value5 == 2000)
+                    let milliseconds = try await rig.run { Self.value($0, Self.tcp, 44) }
+                    #expect(milliseconds == 2000)
                 }
             } catch let error as TransportError {
                 #expect(error.code == .unsupportedOption)
@@ -153,8 +162,8 @@ extension WritePath {
         func unixSocket(engine: Engine) async throws {
             let options: [ChannelOption] = [.noDelay(true), .userTimeout(.seconds(1)), .sendBuffer(.kibibytes(20))]
             try await WritePath.withRig(engine, options, unix: true) { rig in
-                let value6 = try await rig.run { Self.value($0, SOL_SOCKET, SO_SNDBUF) }
-                #expect(value6 == 40_960)
+                let sendBuffer = try await rig.run { Self.value($0, SOL_SOCKET, SO_SNDBUF) }
+                #expect(sendBuffer == 40_960)
             }
         }
     }

@@ -110,7 +110,7 @@ extension WritePath {
                 }
                 await log.until(.done(100, nil))
                 // One send each turn: the small one is done when the large ones have had one.
-                #expect(log.done.count <= 2)
+                #expect(try #require(log.done.firstIndex(of: .done(100, nil))) <= 1)
                 #expect(await other.peer.read(5) == Array("small".utf8))
                 #expect(await rig.peer.read(8 << 20).count == 8 << 20)
             }
