@@ -144,18 +144,24 @@ static int uring_accept(ct_loop *loop, ct_slot *slot) {
     return 0;
 }
 
+// ct_slot.engine_word
+enum {
+    CT_FAMILY_KNOWN = 1u << 0,
+    CT_ONE_SHOT = 1u << 1,
+    CT_UNCHECKED = 1u << 2,     // see uring_check_end()
+};
+
 // Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind them,
 // so a multishot receive that took the last bytes waits for an edge that was before: the end of stream never comes
 // (liburing#1549). A receive armed anew looks again.
 static bool uring_one_shot(ct_slot *slot) {
-    enum { MULTISHOT = 1, ONE_SHOT };
     if (ct_unlikely(slot->engine_word == 0)) {
         int family = AF_UNSPEC;
         socklen_t length = sizeof family;
         getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
-        slot->engine_word = family == AF_INET || family == AF_INET6 ? MULTISHOT : ONE_SHOT;
+        slot->engine_word = CT_FAMILY_KNOWN | (family == AF_INET || family == AF_INET6 ? 0 : CT_ONE_SHOT);
     }
-    return slot->engine_word == ONE_SHOT;
+    return slot->engine_word & CT_ONE_SHOT;
 }
 
 static int uring_receive(ct_loop *loop, ct_slot *slot) {
@@ -170,6 +176,7 @@ static int uring_receive(ct_loop *loop, ct_slot *slot) {
     io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
     slot->receive_armed = true;
     slot->receive_cancelling = false;
+    slot->engine_word |= CT_UNCHECKED;
     return 0;
 }
 
@@ -296,6 +303,15 @@ static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_
     u->lent--;
 }
 
+// What was before a multishot receive was armed makes no edge for it: it takes the bytes that are there and waits,
+// though a reset, or our own shutdown(2), is behind them. So a look, once for each time it was armed; its cancellation
+// arms a new one, or ends that of a closing slot.
+static void uring_check_end(ct_loop *loop, ct_slot *slot) {
+    slot->engine_word &= ~(uint64_t)CT_UNCHECKED;
+    struct pollfd look = {.fd = slot->fd, .events = POLLRDHUP};
+    if (poll(&look, 1, 0) > 0) uring_receive_stop(loop, slot);
+}
+
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
     bool more = cqe->flags & IORING_CQE_F_MORE;
     int32_t result = cqe->res;
@@ -318,10 +334,8 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
         loop->statistics.receive_rearms++;
         if (uring_receive(loop, slot) < 0 && open) ct_loop_starve(loop, slot);
     }
-    // Armed behind the shutdown(2), the receive that took the last bytes waits for an edge that was before it: the end it
-    // would find comes when the peer moves, or never.
-    if (ct_unlikely(more && slot->state == CT_SLOT_CLOSING && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY)))
-        uring_receive_stop(loop, slot);
+    bool drained = more && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
+    if (ct_unlikely(drained && (slot->engine_word & CT_UNCHECKED))) uring_check_end(loop, slot);
     if (!more) ct_slot_operation_ended(loop, slot);
     // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.
     if (retry && !event->chunk) return false;

@@ -102,3 +102,17 @@ extension WritePath {
         }
     }
 }
+
+extension WritePath {
+    /// A plain socket that connects. The listener's backlog must have room.
+    static func connect(to address: SocketAddress, receiveBuffer: Int32? = nil) throws -> Peer {
+        let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        try #require(descriptor >= 0)
+        let peer = Peer(descriptor)
+        if var size = receiveBuffer {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout.size(ofValue: size)))
+        }
+        try #require(address.withSockaddr { Glibc.connect(descriptor, $0, $1) } == 0)
+        return peer
+    }
+}

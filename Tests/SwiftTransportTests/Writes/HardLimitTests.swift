@@ -4,7 +4,7 @@ import Testing
 extension Scenarios {
     /// Issue 2, "Limits and bad input": a peer that never reads. M1 to M6, W10, W27: the queue has an end, and what happens
     /// there is known.
-    struct SlowReaderTests {
+    struct HardLimitTests {
         static let piece = 8 * 1024
         static let mark = WaterMark(low: .kibibytes(32), high: .kibibytes(64), hardLimit: .kibibytes(256))
 
