@@ -39,7 +39,7 @@ asan: dependencies
 	ASAN_OPTIONS=detect_leaks=0 $(SANITIZED) --sanitize=address --scratch-path .build-asan
 
 tsan: dependencies
-	$(SANITIZED) --sanitize=thread --scratch-path .build-tsan
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp $(SANITIZED) --sanitize=thread --scratch-path .build-tsan
 
 # SwiftPM has no such sanitizer for Swift; for the C core the compiler's is enough, and trapping needs no runtime.
 ubsan: dependencies

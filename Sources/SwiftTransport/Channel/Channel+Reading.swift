@@ -25,6 +25,8 @@ extension Channel {
 
     /// No more bytes for this channel in this turn.
     func completeRead() {
+        // The end of input may have told it already, and left the channel on the turn's list.
+        guard reading.isListed else { return }
         reading.isListed = false
         guard state == .active, let first = ChannelContext.find(.readComplete, from: firstContext) else { return }
         first._withUnsafeGuaranteedRef { $0.handler.channelReadComplete($0) }

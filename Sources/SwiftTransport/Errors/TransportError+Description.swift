@@ -64,6 +64,8 @@ extension TransportError: CustomStringConvertible {
         case .outOfMemory where isEngineCall:
             "Locked memory is limited: raise `ulimit -l` (LimitMEMLOCK in systemd) or the container's memory"
         case .engineUnavailable: engineAdvice
+        // What helped against the first cause.
+        case .closed where call != .none: TransportError(call: call, errno: errno).advice
         case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"
         case .notPermitted where call == .bind:
             "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"

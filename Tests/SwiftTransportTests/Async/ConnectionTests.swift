@@ -1,0 +1,117 @@
+import Glibc
+import SwiftTransport
+import Synchronization
+import Testing
+
+extension Scenarios {
+    /// DESIGN 8: `serve` and `open`, structured concurrency on the connection's own loop.
+    struct ConnectionTests {
+        @Test(arguments: Place.all) func serveAndOpenEcho(_ place: Place) async throws {
+            try await withGroup(place.engine, loops: 2) { group in
+                let served = Watched(0)
+                let server = try await ServerBootstrap(group: group).serve { connection in
+                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                    served.update { $0 += 1 }
+                }.bind(to: place.freshAddress())
+                try await withThrowingTaskGroup { clients in
+                    for seed in UInt64(0)..<20 {
+                        clients.addTask {
+                            let connection = try await ClientBootstrap(group: group).open(server.localAddress)
+                            let pattern = Pattern(seed: seed)
+                            let size = 300_000
+                            async let sending: Void = {
+                                for offset in stride(from: 0, to: size, by: 10_000) {
+                                    try await connection.write(Buffer(pattern.bytes(at: offset, count: 10_000)))
+                                }
+                                connection.channel.shutdownOutput()
+                            }()
+                            var received = 0
+                            for try await bytes in connection.inbound {
+                                #expect(bytes.withUnsafeBytes { pattern.matches($0, at: received) })
+                                received += bytes.count
+                            }
+                            try await sending
+                            #expect(received == size)
+                            await connection.close()
+                            #expect(!connection.channel.isActive)
+                        }
+                    }
+                    try await clients.waitForAll()
+                }
+                try await served.wait(for: "all tasks of the server to end") { $0 == 20 }
+            }
+        }
+
+        /// When the task ends, so does the connection, with everything it wrote; a task that throws ends it too.
+        @Test(arguments: Place.all, [false, true]) func theTasksEndIsTheConnections(_ place: Place, _ throwing: Bool) async throws {
+            try await withGroup(place.engine) { group in
+                let answer = Pattern(seed: 5).bytes(at: 0, count: 500_000)
+                let server = try await ServerBootstrap(group: group).serve { connection in
+                    connection.channel.writeAndFlush(Buffer(answer))
+                    if throwing { throw CancellationError() }
+                }.bind(to: place.freshAddress())
+                let received = try await blocking { try RawSocket.connect(to: server.localAddress).readToEnd() }
+                #expect(received.bytes == answer)
+                #expect(received.error == 0)
+            }
+        }
+
+        /// When the connection ends, its task is cancelled, whatever it waits for.
+        @Test(arguments: Place.all) func theConnectionsEndCancelsTheTask(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let ended = Watched<[Bool]>([])
+                let server = try await ServerBootstrap(group: group).serve { _ in
+                    do { try await Task.sleep(for: .seconds(3600)) } catch {}
+                    ended.update { $0.append(Task.isCancelled) }
+                }.bind(to: place.freshAddress())
+                try await blocking { try RawSocket.connect(to: server.localAddress).close() }
+                try await ended.wait(for: "the task to end") { $0 == [true] }
+            }
+        }
+
+        /// What broke the connection is thrown where somebody reads, once; what came before it is read first.
+        @Test(arguments: Engine.allCases) func aResetIsThrownToTheReader(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let listener = try RawSocket.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+                let connection = try await ClientBootstrap(group: group).open(listener.localAddress)
+                let peer = try await blocking { try listener.accept() }
+                var inbound = connection.inbound.makeAsyncIterator()
+                try await blocking { try peer.write("last words") }
+                let words = try #require(try await inbound.next())
+                #expect(String(words) == "last words")
+                peer.reset()
+                await expectError(.connectionLost, .receive, ECONNRESET) { try await inbound.next() }
+                await expectError(.closed, .receive, ECONNRESET) { try await connection.write(Buffer("x")) }
+                await connection.close()
+            }
+        }
+
+        /// Only one may read at a time; the other one is told instead of waiting for ever.
+        @Test(arguments: Engine.allCases) func twoReadersAreOneTooMany(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let listener = try RawSocket.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
+                let connection = try await ClientBootstrap(group: group).open(listener.localAddress)
+                let peer = try await blocking { try listener.accept() }
+                let outcomes = Watched<[String]>([])
+                for _ in 0..<2 {
+                    Task {
+                        var inbound = connection.inbound.makeAsyncIterator()
+                        do throws(TransportError) {
+                            let bytes = try await inbound.next()
+                            outcomes.update { $0.append(bytes.map { String($0) } ?? "end") }
+                        } catch {
+                            outcomes.update { $0.append("\(error.code)") }
+                        }
+                    }
+                }
+                try await outcomes.wait(for: "the second reader") { $0.count == 1 }
+                #expect(outcomes.value == ["cancelled"])
+                try await blocking { try peer.write("for the first") }
+                let both = try await outcomes.wait(for: "the first reader") { $0.count == 2 }
+                #expect(both[1] == "for the first")
+                peer.close()
+                await connection.close()
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import SwiftTransport
+import Testing
+
+extension Scenarios {
+    /// Mission 1J: handlers come and go while events are on their way.
+    struct PipelineTests {
+        /// Reads one line of protocol, hands the rest over to its successor and leaves: how protocols are negotiated.
+        @Test(arguments: Place.all) func aHandlerLeavesInTheMiddleOfAnEvent(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let first = Watched(Recording())
+                let second = Watched(Recording())
+                let (_, peer) = try await group.connection(place) {
+                    [
+                        RecordingHandler(first) {
+                            $0.onRead = { context, _ in context.channel.pipeline.remove(context) }
+                        }, RecordingHandler(second),
+                    ]
+                }
+                try await blocking { try peer.write("one") }
+                try await second.wait(for: "one") { $0.text == "one" && $0.events.last == .readComplete }
+                try await blocking {
+                    try peer.write("two")
+                    peer.close()
+                }
+                let end = try await second.wait(for: "the end") { $0.events.last == .removed }
+                #expect(end.text == "onetwo")
+                #expect(end.rounds == [.added, .active, .read, .readComplete, .inputClosed, .inactive, .removed])
+                #expect(first.value.events == [.added, .active, .read, .removed])
+            }
+        }
+
+        /// Added behind the one that is being called: it sees what that one passes on.
+        @Test(arguments: Engine.allCases) func aHandlerAddedDuringAnEventSeesIt(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let added = Watched(Recording())
+                let last = Watched(Recording())
+                let (_, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
+                    [
+                        RecordingHandler {
+                            $0.onActive = { $0.channel.pipeline.add(RecordingHandler(added), behind: $0) }
+                        }, RecordingHandler(last),
+                    ]
+                }
+                try await blocking {
+                    try peer.write("x")
+                    peer.close()
+                }
+                let end = try await added.wait(for: "the end") { $0.events.last == .removed }
+                #expect(last.value.text == "x")
+                #expect(end.rounds == [.added, .active, .read, .readComplete, .inputClosed, .inactive, .removed])
+                #expect(end.text == "x")
+            }
+        }
+
+        /// Taken out before the event got there: it does not see it, and the one behind it does.
+        @Test(arguments: Engine.allCases) func aHandlerTakenOutBeforeTheEventArrives(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let removed = Watched(Recording())
+                let last = Watched(Recording())
+                let (_, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
+                    [
+                        RecordingHandler {
+                            $0.onRead = { context, _ in
+                                if let victim = context.channel.pipeline.context(of: Victim.self) {
+                                    context.channel.pipeline.remove(victim)
+                                    context.channel.pipeline.remove(victim)
+                                }
+                            }
+                        }, Victim(removed), RecordingHandler(last),
+                    ]
+                }
+                try await blocking {
+                    try peer.write("x")
+                    peer.close()
+                }
+                try await last.wait(for: "the end") { $0.events.last == .removed }
+                #expect(removed.value.events == [.added, .active, .removed])
+                #expect(last.value.text == "x")
+            }
+        }
+
+        /// A handler that replaces itself in handlerAdded, before anything has happened.
+        @Test(arguments: Engine.allCases) func aHandlerThatReplacesItself(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let log = Watched(Recording())
+                let (_, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
+                    [
+                        RecordingHandler {
+                            $0.onAdded = { context in
+                                context.channel.pipeline.add(RecordingHandler(log), behind: context)
+                                context.channel.pipeline.remove(context)
+                            }
+                        }
+                    ]
+                }
+                peer.close()
+                let end = try await log.wait(for: "the end") { $0.events.last == .removed }
+                #expect(end.events == [.added, .active, .inputClosed, .inactive, .removed])
+            }
+        }
+
+        /// Handlers and channel hold each other while the channel lives, and let go when it is closed: with every context that
+        /// left earlier.
+        @Test(arguments: Place.all) func nothingIsKeptAfterTheClose(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let counter = Watched(0)
+                do {
+                    let (channel, peer) = try await group.connection(place) {
+                        [Counted(counter), Counted(counter), Counted(counter)]
+                    }
+                    #expect(counter.value == 3)
+                    try await group.turn {
+                        channel.pipeline.remove(channel.pipeline.context(of: Counted.self)!)
+                        channel.pipeline.addFirst(Counted(counter))
+                    }
+                    peer.close()
+                    await channel.closed()
+                }
+                try await counter.wait(for: "all handlers to be gone") { $0 == 0 }
+            }
+        }
+    }
+}
+
+private final class Victim: ChannelHandler {
+    static let interests: ChannelEvents = [.active, .read, .readComplete]
+    private let log: Watched<Recording>
+    init(_ log: Watched<Recording>) { self.log = log }
+    func handlerAdded(_ context: ChannelContext) { log.update { $0.events.append(.added) } }
+    func handlerRemoved(_ context: ChannelContext) { log.update { $0.events.append(.removed) } }
+    func channelActive(_ context: ChannelContext) {
+        log.update { $0.events.append(.active) }
+        context.fireChannelActive()
+    }
+    func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        log.update { $0.events.append(.read) }
+        context.fireChannelRead(bytes)
+    }
+}
+
+/// Counts how many of its kind there are.
+private final class Counted: ChannelHandler {
+    private let counter: Watched<Int>
+    init(_ counter: Watched<Int>) {
+        self.counter = counter
+        counter.update { $0 += 1 }
+    }
+    deinit { counter.update { $0 -= 1 } }
+}

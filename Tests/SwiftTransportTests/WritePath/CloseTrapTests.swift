@@ -1,0 +1,185 @@
+import Glibc
+import Testing
+
+@testable import SwiftTransport
+
+extension WritePath {
+    /// Traps that other libraries fell into when a channel ends: netty.md 3.4 and swift-nio.md 3.
+    @Suite struct CloseTraps {
+        private static let small: [ChannelOption] = [.sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))]
+
+        /// netty#17238: what the kernel is sending is the kernel's until its completion, whatever ends the output meanwhile. Nothing
+        /// of it is freed, every byte arrives, and the channel closes.
+        @Test(arguments: WritePath.engines)
+        func shutdownOutputWithASendInFlight(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let payload = WritePath.bytes(300_000)
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(payload)
+                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    return Witness(buffer)
+                }
+                try await rig.until { $0.writing.inFlight }
+                try await rig.run { channel in
+                    channel.write(Buffer("queued"), completion: log.completion(1))
+                    channel.shutdownOutput()
+                    channel.write(Buffer("late"), completion: log.completion(2))
+                }
+                #expect(!witness.isFreed && log.done == [.done(2, .outputShutDown)])
+                #expect(await rig.peer.readToEnd() == payload + Array("queued".utf8))
+                await log.until(.notice)
+                #expect(log.done == [.done(2, .outputShutDown), .done(0, nil), .done(1, nil)])
+                // FIN_WAIT2 still reads (netty#11981).
+                rig.peer.write(Array("answer".utf8))
+                try await rig.until { $0.recorder.received == Array("answer".utf8) }
+                rig.peer.endOutput()
+                await rig.channel.closed()
+                #expect(log.events.suffix(3) == [.inputClosed, .inactive, .note("removed")])
+            }
+        }
+
+        /// netty#17238: the same for the hard ways. The memory is held until the send's completion, and free at the end.
+        @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
+        func cutOffWithASendInFlight(engine: Engine, mode: CloseMode) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(WritePath.bytes(300_000))
+                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    return Witness(buffer)
+                }
+                try await rig.until { $0.writing.inFlight }
+                try await rig.run { channel in
+                    channel.close(mode)
+                    #expect(log.done.isEmpty && !witness.isFreed)
+                }
+                await rig.channel.closed()
+                #expect(witness.isFreed && log.done == [.done(0, .closed)])
+                await rig.peer.readToEnd()
+                #expect(rig.peer.failure == (mode == .reset ? ECONNRESET : 0))
+            }
+        }
+
+        /// netty#16718; swift-nio#2795, #2757: write, flush, close in one turn, or write and close without a flush, from anywhere:
+        /// everything arrives, then the end.
+        @Test(arguments: WritePath.engines, [true, false])
+        func closeLosesNothing(engine: Engine, flushing: Bool) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let all = WritePath.bytes(200_000)
+                let whole = Buffer(all)
+                for tag in 0..<100 {
+                    rig.channel.write(whole[(tag * 2000)..<((tag + 1) * 2000)], completion: log.completion(tag))
+                }
+                if flushing { rig.channel.flush() }
+                rig.channel.close(.drain(within: .seconds(600)))
+                #expect(await rig.peer.readToEnd() == all)
+                rig.peer.close()
+                await rig.channel.closed()
+                #expect(log.done == (0..<100).map { .done($0, nil) })
+            }
+        }
+
+        /// grpc-swift-nio-transport#183: a graceful shutdown of the group sends what is queued.
+        @Test(arguments: WritePath.engines)
+        func shutdownLosesNothing(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let all = WritePath.bytes(200_000)
+                rig.channel.write(Buffer(all), completion: rig.log.completion(0))
+                async let report = rig.group.shutdown(within: .seconds(600))
+                #expect(await rig.peer.readToEnd() == all)
+                rig.peer.close()
+                #expect(await report.isComplete)
+                #expect(rig.log.done == [.done(0, nil)])
+            }
+        }
+
+        /// swift-nio#3139: the peer's end of stream does not fail queued writes: without half closure they are sent, then the channel
+        /// closes (Netty drops them); with it the channel stays.
+        @Test(arguments: WritePath.engines, [true, false])
+        func endOfInputDropsNothing(engine: Engine, halfClosure: Bool) async throws {
+            let options = Self.small + [.allowHalfClosure(halfClosure)]
+            try await WritePath.withRig(engine, options, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let payload = WritePath.bytes(200_000)
+                try await rig.run { channel in
+                    channel.recorder.onInputClosed = { context in context.write(Buffer("last words"), tag: 1) }
+                    channel.write(Buffer(payload), completion: log.completion(0))
+                    channel.flush()
+                }
+                try await rig.until { $0.writing.inFlight }
+                rig.peer.endOutput()
+                await log.until(.inputClosed)
+                let isActive = try await rig.run { $0.isActive }
+                #expect(isActive == halfClosure)
+                if halfClosure {
+                    rig.channel.flush()
+                    await rig.peer.read(payload.count)
+                    rig.channel.shutdownOutput()
+                }
+                #expect(await rig.peer.readToEnd() == payload + Array("last words".utf8))
+                await rig.channel.closed()
+                #expect(log.done == [.done(0, nil), .done(1, nil)])
+                #expect(log.events.count { $0 == .inputClosed } == 1)
+            }
+        }
+
+        /// swift-nio#2742, #2478: both ends at once, in either order: the channel closes and nobody hangs.
+        @Test(arguments: WritePath.engines, [true, false])
+        func bothDirectionsEnd(engine: Engine, peerFirst: Bool) async throws {
+            try await WritePath.withRig(engine, [.allowHalfClosure(true)]) { rig in
+                if peerFirst {
+                    rig.peer.endOutput()
+                    await rig.log.until(.inputClosed)
+                    rig.channel.shutdownOutput()
+                } else {
+                    rig.channel.shutdownOutput()
+                    await rig.log.until(.notice)
+                    rig.peer.endOutput()
+                }
+                await rig.channel.closed()
+                #expect(rig.log.events.suffix(2) == [.inactive, .note("removed")])
+                await rig.peer.readToEnd()
+                #expect(rig.peer.failure == 0)
+            }
+        }
+
+        /// netty#14540, #13115, #14506: closed from many places and threads at once: one end, after the last completion, one
+        /// descriptor given back.
+        @Test(arguments: WritePath.engines)
+        func closedManyTimes(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                for tag in 0..<10 { rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), completion: log.completion(tag)) }
+                await withTaskGroup(of: Void.self) { group in
+                    for mode in [CloseMode.graceful, .immediate, .reset, .graceful, .immediate] {
+                        group.addTask { rig.channel.close(mode) }
+                        group.addTask { await rig.channel.closed() }
+                    }
+                }
+                #expect(log.done.count == 10)
+                #expect(log.events.count { $0 == .inactive } == 1)
+                #expect(log.events.suffix(2) == [.inactive, .note("removed")])
+                #expect(await rig.loop.statistics()?.openEndpoints == 0)
+            }
+        }
+
+        /// netty#14913, #14921: closed while bytes are coming in: no completion meets a slot that is gone, nothing is delivered after
+        /// the end.
+        @Test(arguments: WritePath.engines)
+        func closedWhileReceiving(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                for _ in 0..<20 {
+                    let other = try await Rig.open(rig.group)
+                    for _ in 0..<4 { other.peer.write(WritePath.bytes(16_000)) }
+                    other.channel.close(.immediate)
+                    await other.channel.closed()
+                    #expect(other.log.events.suffix(2) == [.inactive, .note("removed")])
+                }
+                let statistics = try #require(await rig.loop.statistics())
+                #expect(statistics.staleCompletions == 0 && statistics.openEndpoints == 1)
+            }
+        }
+    }
+}
