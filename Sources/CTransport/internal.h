@@ -64,9 +64,15 @@ static inline ct_slot *_Nullable ct_slot_at(const ct_slot_table *table, uint32_t
     return ct_likely(block < table->block_count) ? table->blocks[block] + index % CT_SLOTS_PER_BLOCK : NULL;
 }
 
+// Nothing in flight uses the descriptor.
+static inline bool ct_slot_descriptor_is_quiet(const ct_slot *slot) {
+    return !slot->receive_armed && slot->sends_in_flight == 0 && slot->accepts_in_flight == 0 &&
+           slot->connects_in_flight == 0;
+}
+
+// Nothing at all is in flight: the kernel does not read the memory of a zero-copy send either.
 static inline bool ct_slot_is_quiet(const ct_slot *slot) {
-    return !slot->receive_armed && slot->sends_in_flight == 0 &&
-           slot->accepts_in_flight == 0 && slot->connects_in_flight == 0 && slot->notifications_in_flight == 0;
+    return ct_slot_descriptor_is_quiet(slot) && slot->notifications_in_flight == 0;
 }
 
 int ct_slot_table_init(ct_slot_table *table);

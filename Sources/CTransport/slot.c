@@ -100,7 +100,8 @@ void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
 
 void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
     // A starved slot is on the other list; the next turn takes it from there and comes back here.
-    if (slot->state != CT_SLOT_CLOSING || slot->closed_listed || slot->starved || !ct_slot_is_quiet(slot)) return;
+    if (slot->state != CT_SLOT_CLOSING || slot->closed_listed || slot->starved) return;
+    if (!ct_slot_descriptor_is_quiet(slot) || (slot->fd < 0 && !ct_slot_is_quiet(slot))) return;
     slot->closed_listed = true;
     ct_slot_list_append(&loop->slots, &loop->slots.closed, slot);
 }
@@ -110,9 +111,18 @@ uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity) {
     while (count < capacity) {
         ct_slot *slot = ct_slot_list_take(&loop->slots, &loop->slots.closed);
         if (!slot) break;
-        ct_assert(slot->state == CT_SLOT_CLOSING && ct_slot_is_quiet(slot));
-        loop->engine->forget(loop, slot);
-        close(slot->fd);
+        ct_assert(slot->state == CT_SLOT_CLOSING && ct_slot_descriptor_is_quiet(slot));
+        if (slot->fd >= 0) {
+            loop->engine->forget(loop, slot);
+            close(slot->fd);
+            slot->fd = -1;
+        }
+        // Zero-copy memory is free once the peer has it or the socket is gone, which only the close may bring about:
+        // the descriptor must not wait for it, the slot must.
+        if (!ct_slot_is_quiet(slot)) {
+            slot->closed_listed = false;
+            continue;
+        }
         slot->state = CT_SLOT_CLOSED;
         events[count++] = (ct_event){.kind = CT_EVENT_CLOSED, .context = slot->context};
         slot_release(&loop->slots, slot);

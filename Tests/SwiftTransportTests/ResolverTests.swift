@@ -61,8 +61,8 @@ extension Scenarios {
                 #expect(fourth.accepted.value.isEmpty)
                 channel.close(.immediate)
                 await channel.closed()
-                try await eventually("the failed ones to be gone") {
-                    await group.loops[0].statistics()?.openEndpoints == 3  // two listeners, one accepted
+                try await eventually("all of them to be gone") {
+                    await group.loops[0].statistics()?.openEndpoints == 2  // the listeners
                 }
             }
         }

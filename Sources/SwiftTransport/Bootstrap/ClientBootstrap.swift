@@ -20,6 +20,9 @@ public struct ClientBootstrap: Sendable {
     /// Options of the channel, added to those given before.
     public func options(_ options: ChannelOption...) -> ClientBootstrap { changed { $0.options += options } }
 
+    /// Options of the channel, added to those given before.
+    public func options(_ options: [ChannelOption]) -> ClientBootstrap { changed { $0.options += options } }
+
     /// The handlers of the channel, first to last. Called on the channel's loop before it connects.
     public func handlers(_ make: @escaping @Sendable () -> [any ChannelHandler]) -> ClientBootstrap {
         changed { $0.makeHandlers = make }
@@ -49,7 +52,8 @@ public struct ClientBootstrap: Sendable {
         try await attempt { $0.start([address]) }
     }
 
-    /// Connects and gives the channel as a ``Connection``, to be used by tasks.
+    /// Connects and gives the channel as a ``Connection``, to be used by tasks. It stays open until it is closed, also when
+    /// the peer has finished sending.
     ///
     /// - Throws: as ``connect(host:port:)``.
     public func open(host: String, port: UInt16) async throws(TransportError) -> Connection {
@@ -65,7 +69,11 @@ public struct ClientBootstrap: Sendable {
 
     private func ending(with bridge: InboundBridge) -> ClientBootstrap {
         let handlers = makeHandlers
-        return self.handlers { handlers() + [bridge] }
+        return changed {
+            // What was kept may be answered after the peer has finished sending; whoever opened the connection closes it.
+            $0.options.insert(.allowHalfClosure(true), at: 0)
+            $0.makeHandlers = { handlers() + [bridge] }
+        }
     }
 
     private func attempt(_ begin: @escaping @Sendable (ConnectAttempt) -> Void) async throws(TransportError) -> Channel

@@ -22,6 +22,9 @@ public struct ServerBootstrap: Sendable {
     /// Options of the accepted channels, added to those given before.
     public func childOptions(_ options: ChannelOption...) -> ServerBootstrap { changed { $0.options += options } }
 
+    /// Options of the accepted channels, added to those given before.
+    public func childOptions(_ options: [ChannelOption]) -> ServerBootstrap { changed { $0.options += options } }
+
     /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection.
     public func childHandlers(_ make: @escaping @Sendable () -> [any ChannelHandler]) -> ServerBootstrap {
         changed { $0.makeHandlers = make }
@@ -36,6 +39,8 @@ public struct ServerBootstrap: Sendable {
     ///     }
     public func serve(_ body: @escaping @Sendable (Connection) async throws -> Void) -> ServerBootstrap {
         changed { bootstrap in
+            // The task may still be answering when the peer has finished sending; its end closes the channel.
+            bootstrap.options.insert(.allowHalfClosure(true), at: 0)
             let handlers = bootstrap.makeHandlers
             bootstrap.makeHandlers = { handlers() + [InboundBridge { connection in Self.serve(connection, body) }] }
         }

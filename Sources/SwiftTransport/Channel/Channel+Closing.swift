@@ -136,7 +136,8 @@ extension Channel {
             eventLoop.shutdown?.report.add(ShutdownReport(channelsCutOff: 1, bytesDropped: queuedBytes))
         }
         ensureEnding().cause = ending?.cause ?? TransportError(.timedOut)
-        tearDown(resetting: false)
+        // Memory of zero-copy sends is the kernel's until the peer has read it, which this one does not do.
+        tearDown(resetting: zeroCopy?.isOutstanding ?? false)
     }
 
     private var queuedBytes: Int {

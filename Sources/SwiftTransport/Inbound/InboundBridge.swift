@@ -77,6 +77,10 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
         if first == buffers.count {
             buffers.removeAll(keepingCapacity: buffers.count <= 64)
             first = 0
+        } else if first >= 32, first >= buffers.count / 2 {
+            // A reader that is always a little behind never empties the list.
+            buffers.removeFirst(first)
+            first = 0
         }
         if isPaused, bytes <= Self.low {
             isPaused = false

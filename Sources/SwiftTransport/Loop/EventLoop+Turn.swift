@@ -105,14 +105,15 @@ extension EventLoop {
 
     private func finish(_ messages: UnsafeMutablePointer<ct_message>) {
         ct_mailbox_close(core)
-        // What was posted before the door shut is still done; who posts now is told that the loop is gone.
+        // What was posted before the door shut is still done; who posts now, on this thread too, is told that the loop is gone.
+        phase = .ended
         while runWork(messages) || dirty.count > 0 { dirty.removeAll() }
         releaseRemovedContexts()
-        phase = .ended
         while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).release() }
         outboundMemory.deallocate()
         outboundMemory = OutboundMemory()
         ct_loop_destroy(core)
+        executor.lateJobs.begin(on: executor)
         shutdown?.complete()
         shutdown = nil
     }

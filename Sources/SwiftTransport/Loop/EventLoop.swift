@@ -34,8 +34,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var shutdown: LoopShutdown?
     /// Scratch for laying out a send; the engine has read it when the call returns.
     let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Channel.vectorsPerSend)
-    let lateJobs = LateJobs()
-    private let executor: LoopTaskExecutor
+    let executor: LoopTaskExecutor
 
     enum Phase: UInt8 {
         /// Serves.
@@ -57,8 +56,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         outbound = OutboundBudget(limit: options.outboundBudget.bytes)
         readers = TurnList()
         dirty = TurnList()
-        executor = LoopTaskExecutor()
-        executor.loop = Unmanaged.passUnretained(self)
+        executor = LoopTaskExecutor(mailbox)
     }
 
     deinit {
@@ -119,7 +117,9 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public var taskExecutor: any TaskExecutor { executor }
 
     /// For the runtime: takes a job for the loop's thread. Any thread.
-    public func enqueue(_ job: UnownedJob) { enqueue(job, as: .serialJob) }
+    public func enqueue(_ job: UnownedJob) {
+        if !post(ct_message(.serialJob, job)) { executor.lateJobs.run(job, isolatedTo: self, on: executor) }
+    }
 
     /// For the runtime, and for an actor's `unownedExecutor`.
     public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
@@ -131,11 +131,6 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// For the runtime: whether this is the loop's thread.
     public func isIsolatingCurrentContext() -> Bool? { isCurrent }
-
-    func enqueue(_ job: UnownedJob, as kind: LoopMessage) {
-        let message = ct_message(kind: kind.rawValue, word: unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
-        if !post(message) { lateJobs.run(job, as: kind, of: self) }
-    }
 
     func runJob(_ kind: LoopMessage, _ word: UnsafeMutableRawPointer) {
         let job = unsafeBitCast(word, to: UnownedJob.self)
@@ -158,23 +153,48 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         return false
     }
 
-    private func post(_ message: ct_message) -> Bool {
+    fileprivate func post(_ message: ct_message) -> Bool {
         if isCurrent && phase != .ended { return ct_mailbox_post_local(core, message) == 0 }
         return ct_mailbox_post(mailbox, message) == 0
     }
 }
 
 /// The task executor of a loop. An object of its own because the runtime skips a hop only when both executors' identities
-/// match; the loop owns it and outlives it.
+/// match. A task may hold it longer than anybody holds the loop, so it owns what it needs.
 final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
-    fileprivate(set) var loop: Unmanaged<EventLoop>!
+    private let mailbox: OpaquePointer
+    let lateJobs = LateJobs()
+
+    init(_ mailbox: OpaquePointer) {
+        self.mailbox = mailbox
+        ct_mailbox_retain(mailbox)
+    }
+
+    deinit { ct_mailbox_release(mailbox) }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        loop._withUnsafeGuaranteedRef { $0.enqueue(job, as: .taskJob) }
+        let message = ct_message(.taskJob, job)
+        if !postFromLoop(message), ct_mailbox_post(mailbox, message) != 0 {
+            lateJobs.run(job, isolatedTo: nil, on: self)
+        }
+    }
+
+    /// True when this is the loop's own thread, which keeps the loop alive, and the loop took the message.
+    private func postFromLoop(_ message: ct_message) -> Bool {
+        guard let current = ct_current_context() else { return false }
+        return Unmanaged<EventLoop>.fromOpaque(current)._withUnsafeGuaranteedRef {
+            $0.mailbox == mailbox && $0.post(message)
+        }
     }
 
     func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+}
+
+extension ct_message {
+    fileprivate init(_ kind: LoopMessage, _ job: UnownedJob) {
+        self.init(kind: kind.rawValue, word: unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
+    }
 }
 
 extension UInt64 {

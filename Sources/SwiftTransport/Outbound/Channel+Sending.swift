@@ -47,7 +47,9 @@ extension Channel {
         }
         if count < 0 { throw TransportError(call: .pread, errno: Int32(-count)) }
         if count == 0 { return false }
-        if let zeroCopy, zeroCopy.wants(vectors[0].iov_len), !queue._withUnsafeGuaranteedRef({ $0.isWindow(vectors[0]) }) {
+        if let zeroCopy, zeroCopy.wants(vectors[0].iov_len),
+            !queue._withUnsafeGuaranteedRef({ $0.isWindow(vectors[0]) })
+        {
             // Alone: small headers do not belong into a zero-copy vector (netty#16130).
             zeroCopy.isInFlight = true
             try checked(.send, ct_send_zero_copy(eventLoop.core, slot, vectors, 1))

@@ -37,6 +37,9 @@ final class ZeroCopySender {
         return true
     }
 
+    /// The kernel still reads memory of finished writes.
+    var isOutstanding: Bool { outstanding > 0 }
+
     /// Keeps memory that a finished write no longer needs but the kernel may still read. False: it may go.
     func hold(_ owner: UInt) -> Bool {
         guard outstanding > 0, owner != OutboundOwner.nobody else { return false }

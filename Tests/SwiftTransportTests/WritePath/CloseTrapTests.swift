@@ -6,7 +6,9 @@ import Testing
 extension WritePath {
     /// Traps that other libraries fell into when a channel ends: netty.md 3.4 and swift-nio.md 3.
     @Suite struct CloseTraps {
-        private static let small: [ChannelOption] = [.sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))]
+        private static let small: [ChannelOption] = [
+            .sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64)),
+        ]
 
         /// netty#17238: what the kernel is sending is the kernel's until its completion, whatever ends the output meanwhile. Nothing
         /// of it is freed, every byte arrives, and the channel closes.
@@ -151,7 +153,9 @@ extension WritePath {
         func closedManyTimes(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
                 let log = rig.log
-                for tag in 0..<10 { rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), completion: log.completion(tag)) }
+                for tag in 0..<10 {
+                    rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), completion: log.completion(tag))
+                }
                 await withTaskGroup(of: Void.self) { group in
                     for mode in [CloseMode.graceful, .immediate, .reset, .graceful, .immediate] {
                         group.addTask { rig.channel.close(mode) }

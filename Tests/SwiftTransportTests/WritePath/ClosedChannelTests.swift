@@ -37,7 +37,8 @@ extension WritePath {
                     let buffer = Buffer(WritePath.bytes(5000))
                     channel.writeAndFlush(buffer, completion: log.completion(1))
                     channel.write(message: 7, promise: log.promise(2))
-                    channel.write(FileRegion(descriptor: -1, offset: 0, count: 9, closing: false), promise: log.promise(3))
+                    channel.write(
+                        FileRegion(descriptor: -1, offset: 0, count: 9, closing: false), promise: log.promise(3))
                     #expect(!channel.isWritable && channel.pendingBytes == 0)
                     return Witness(buffer)
                 }

@@ -6,7 +6,8 @@ extension WritePath {
     @Suite struct Coverage {
         private static let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
-        private static let page = tests.deletingLastPathComponent().appendingPathComponent("Documentation/MissionCoverage.md")
+        private static let page = tests.deletingLastPathComponent().appendingPathComponent(
+            "Documentation/MissionCoverage.md")
 
         /// Every row has a test, and every test that is named exists.
         @Test func everyRowHasATest() throws {
@@ -16,11 +17,14 @@ extension WritePath {
                 let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
                 guard line.hasPrefix("| "), cells.count >= 2, cells[1] != "pinned by" else { continue }
                 rows.append(cells[0])
-                let names = cells[1].split(separator: ",").map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " `")) }
+                let names = cells[1].split(separator: ",").map {
+                    $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
+                }
                 #expect(!names.isEmpty, "\(cells[0]) has no test")
                 for name in names {
                     let parts = name.split(separator: ".")
-                    let found = parts.count == 2
+                    let found =
+                        parts.count == 2
                         && sources["\(parts[0]).swift", default: []].contains { $0.contains("func \(parts[1])(") }
                     #expect(found, "\(cells[0]): there is no \(name)")
                 }

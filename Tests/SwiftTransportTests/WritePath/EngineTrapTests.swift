@@ -53,7 +53,8 @@ extension WritePath {
             let length = path.withUnsafeMutableBytes {
                 $0.withMemoryRebound(to: CChar.self) { readlink("/proc/thread-self", $0.baseAddress!, $0.count) }
             }
-            return String(decoding: path[..<max(0, length)].split(separator: UInt8(ascii: "/")).last ?? [], as: UTF8.self)
+            return String(
+                decoding: path[..<max(0, length)].split(separator: UInt8(ascii: "/")).last ?? [], as: UTF8.self)
         }
 
         /// Threads the kernel made for the ring of `thread`.
@@ -62,7 +63,9 @@ extension WritePath {
             defer { closedir(directory) }
             var count = 0
             while let entry = readdir(directory) {
-                let id = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                let id = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
                 guard let file = fopen("/proc/self/task/\(id)/comm", "r") else { continue }
                 var name = [UInt8](repeating: 0, count: 64)
                 let length = fread(&name, 1, 63, file)
@@ -82,7 +85,8 @@ extension WritePath {
                 static let interests: ChannelEvents = [.active]
                 func channelActive(_ context: ChannelContext) { context.writeAndFlush(Buffer("hi")) }
             }
-            let server = try await ServerBootstrap(group: group).childHandlers { [Greeter()] }.bind(host: "127.0.0.1", port: 0)
+            let server = try await ServerBootstrap(group: group).childHandlers { [Greeter()] }.bind(
+                host: "127.0.0.1", port: 0)
             let gate = await Gate(group.loops[0])
             let peers = try (0..<300).map { _ in try WritePath.connect(to: server.localAddress) }
             gate.open()

@@ -6,7 +6,9 @@ import Testing
 extension WritePath {
     /// W16: parts of files in the queue.
     @Suite struct FileRegions {
-        private static let small: [ChannelOption] = [.sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))]
+        private static let small: [ChannelOption] = [
+            .sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64)),
+        ]
 
         /// A whole file over several windows, an offset, an empty region, mixed with buffers: the order is that of the writes.
         @Test(arguments: WritePath.engines)
@@ -28,7 +30,8 @@ extension WritePath {
                     channel.flush()
                 }
                 let expected =
-                    Array("head".utf8) + file.bytes + Array("middle".utf8) + file.bytes[70_000..<136_000] + Array("tail".utf8)
+                    Array("head".utf8) + file.bytes + Array("middle".utf8) + file.bytes[70_000..<136_000]
+                    + Array("tail".utf8)
                 #expect(await rig.peer.read(expected.count) == expected)
                 await log.untilDone(6)
                 #expect(log.done == (0..<6).map { .done($0, nil) })
@@ -48,7 +51,9 @@ extension WritePath {
                 rig.channel.flush()
                 #expect(await rig.peer.read(200_000, piece: 3333) == file.bytes)
                 await rig.log.untilDone(1)
-                let steps = rig.log.events.compactMap { if case .progress(_, let written, 200_000) = $0 { written } else { nil } }
+                let steps = rig.log.events.compactMap {
+                    if case .progress(_, let written, 200_000) = $0 { written } else { nil }
+                }
                 #expect(steps.count >= 3 && zip(steps, steps.dropFirst()).allSatisfy { $0 < $1 })
                 try await rig.turns(1)
                 #expect(witness.isFreed)

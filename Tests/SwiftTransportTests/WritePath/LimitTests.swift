@@ -15,7 +15,8 @@ extension WritePath {
                 let witness = try await rig.run { channel in
                     channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(0))
                     // Exactly at the limit still fits.
-                    channel.write(Buffer(WritePath.bytes(2000 - channel.pendingBytes - 48)), completion: log.completion(1))
+                    channel.write(
+                        Buffer(WritePath.bytes(2000 - channel.pendingBytes - 48)), completion: log.completion(1))
                     #expect(channel.pendingBytes == 2000)
                     let buffer = Buffer(WritePath.bytes(1025))
                     channel.write(buffer, completion: log.completion(2))
@@ -45,7 +46,8 @@ extension WritePath {
                 await rig.channel.closed()
                 #expect(
                     log.events.suffix(5) == [
-                        .done(1, .outboundQueueFull), .error(.outboundQueueFull), .done(0, .closed), .inactive, .note("removed"),
+                        .done(1, .outboundQueueFull), .error(.outboundQueueFull), .done(0, .closed), .inactive,
+                        .note("removed"),
                     ])
                 let statistics = try #require(await rig.loop.statistics())
                 #expect(statistics.refusedWrites == 1 && statistics.slowChannelsClosed == 1)
@@ -93,7 +95,9 @@ extension WritePath {
                     channel.write(Buffer(WritePath.bytes(8000)))
                     mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
                     mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(1))
-                    #expect(mine.eventLoop.currentStatistics.queuedBytes == WritePath.pending(9000, writes: 2) || policy == .closeChannel)
+                    #expect(
+                        mine.eventLoop.currentStatistics.queuedBytes == WritePath.pending(9000, writes: 2)
+                            || policy == .closeChannel)
                 }
                 await log.until(.done(1, .loopBudgetExhausted))
                 let statistics = try #require(await rig.loop.statistics())

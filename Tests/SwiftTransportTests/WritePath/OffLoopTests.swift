@@ -105,6 +105,25 @@ extension WritePath {
             }
         }
 
+        /// W10: the limit counts what is on its way: while the loop is busy, what others write does not fill memory.
+        @Test(arguments: WritePath.engines)
+        func limitOnTheWay(engine: Engine) async throws {
+            let mark = WaterMark(low: 500, high: 1000, hardLimit: 10_000)
+            try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
+                let gate = await Gate(rig.loop)
+                rig.channel.write(Buffer(WritePath.bytes(5000)), completion: rig.log.completion(0))
+                let witness = {
+                    let buffer = Buffer(WritePath.bytes(8000))
+                    rig.channel.write(buffer, completion: rig.log.completion(1))
+                    return Witness(buffer)
+                }()
+                #expect(witness.isFreed)
+                #expect(rig.channel.pendingBytes == WritePath.pending(5000))
+                gate.open()
+                await rig.log.until(.done(1, .outboundQueueFull))
+            }
+        }
+
         /// The same with `.closeChannel`.
         @Test(arguments: WritePath.engines)
         func refusedOffTheLoopCloses(engine: Engine) async throws {

@@ -21,14 +21,20 @@ extension WritePath {
                 Expected(name: "TCP_KEEPINTVL", option: keepAlive[2], level: tcp, number: TCP_KEEPINTVL, value: 7),
                 Expected(name: "TCP_KEEPCNT", option: keepAlive[3], level: tcp, number: TCP_KEEPCNT, value: 3),
                 Expected(
-                    name: "TCP_USER_TIMEOUT", option: .userTimeout(.milliseconds(12_345)), level: tcp, number: 18, value: 12_345),
-                Expected(name: "TCP_NOTSENT_LOWAT", option: .unsentLimit(.kibibytes(16)), level: tcp, number: 25, value: 16_384),
+                    name: "TCP_USER_TIMEOUT", option: .userTimeout(.milliseconds(12_345)), level: tcp, number: 18,
+                    value: 12_345),
+                Expected(
+                    name: "TCP_NOTSENT_LOWAT", option: .unsentLimit(.kibibytes(16)), level: tcp, number: 25,
+                    value: 16_384),
                 // The kernel doubles both.
                 Expected(
-                    name: "SO_SNDBUF", option: .sendBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_SNDBUF, value: 40_960),
+                    name: "SO_SNDBUF", option: .sendBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_SNDBUF,
+                    value: 40_960),
                 Expected(
-                    name: "SO_RCVBUF", option: .receiveBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_RCVBUF, value: 40_960),
-                Expected(name: "SO_REUSEPORT", option: .reusePort(true), level: SOL_SOCKET, number: SO_REUSEPORT, value: 1),
+                    name: "SO_RCVBUF", option: .receiveBuffer(.kibibytes(20)), level: SOL_SOCKET, number: SO_RCVBUF,
+                    value: 40_960),
+                Expected(
+                    name: "SO_REUSEPORT", option: .reusePort(true), level: SOL_SOCKET, number: SO_REUSEPORT, value: 1),
                 Expected(
                     name: "raw", option: .raw(level: SOL_SOCKET, name: SO_PRIORITY, value: 5), level: SOL_SOCKET,
                     number: SO_PRIORITY, value: 5),

@@ -5,7 +5,9 @@ import Testing
 extension WritePath {
     /// The kernel takes a part; a slow reader decides how much.
     @Suite struct PartialWrites {
-        private static let small: [ChannelOption] = [.sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))]
+        private static let small: [ChannelOption] = [
+            .sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64)),
+        ]
 
         /// W16, W18, W20, W23 (netty#2761): hundreds of writes of many sizes, through a straw: every byte right, completions in
         /// order.

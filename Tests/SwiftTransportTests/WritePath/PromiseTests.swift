@@ -15,7 +15,8 @@ extension WritePath {
                     let context = channel.recorderContext
                     context.write(Buffer("0"), tag: 0)
                     context.write(Buffer("-"))
-                    context.write(Buffer("1"), promise: .callback { _ in log.add(.done(1, loop.isCurrent ? nil : .system)) })
+                    context.write(
+                        Buffer("1"), promise: .callback { _ in log.add(.done(1, loop.isCurrent ? nil : .system)) })
                     context.write(Buffer("-"), promise: .closeOnFailure(channel))
                     context.write(Buffer("2"), promise: .handler(context, tag: 2))
                     context.flush()
@@ -54,7 +55,8 @@ extension WritePath {
                     let context = channel.recorderContext
                     for tag in 0..<100 {
                         let promise: WritePromise =
-                            tag % 2 == 0 ? log.progressPromise(tag) : .handler(context, tag: UInt64(tag), progress: true)
+                            tag % 2 == 0
+                            ? log.progressPromise(tag) : .handler(context, tag: UInt64(tag), progress: true)
                         let handle = context.write(Buffer(WritePath.bytes(tag * 40)), promise: promise)
                         if tag % 10 == 9 { channel.cancel(handle) }
                         if tag == 90 { context.flush() }
@@ -84,7 +86,10 @@ extension WritePath {
                 let log = rig.log
                 let buffer = Buffer(WritePath.bytes(5000))
                 let (witness, task) = {
-                    (Witness(buffer[0..<5000]), rig.loop.schedule(after: .seconds(3600)) { [buffer] in _ = buffer.count })
+                    (
+                        Witness(buffer[0..<5000]),
+                        rig.loop.schedule(after: .seconds(3600)) { [buffer] in _ = buffer.count }
+                    )
                 }()
                 #expect(task.cancel())
                 #expect(!task.cancel())

@@ -54,7 +54,9 @@ extension WritePath {
                 .childHandlers { [Writer(log, payload)] }
                 .bind(host: "127.0.0.1", port: 0)
             var peers: [Peer] = []
-            for _ in 0..<Self.connections { peers.append(try WritePath.connect(to: server.localAddress, receiveBuffer: 4096)) }
+            for _ in 0..<Self.connections {
+                peers.append(try WritePath.connect(to: server.localAddress, receiveBuffer: 4096))
+            }
 
             // Until every one of them is full and the kernel takes no more.
             var sends: UInt64 = .max
@@ -74,7 +76,8 @@ extension WritePath {
                 await Task.yield()
             }
             let most = Self.mark.high.bytes + WritePath.pending(Self.writeSize)
-            let levels = try #require(await loop.run { loop.channels.all.compactMap { ($0 as? Channel)?.pendingBytes } })
+            let levels = try #require(
+                await loop.run { loop.channels.all.compactMap { ($0 as? Channel)?.pendingBytes } })
             #expect(levels.count == Self.connections)
             #expect(levels.allSatisfy { $0 <= most && $0 >= Self.mark.low.bytes })
             let statistics = try #require(await loop.statistics())

@@ -71,7 +71,8 @@ extension WritePath {
         func otherNumbers(index: Int) async {
             await #expect(processExitsWith: .failure) { [index] in
                 let group = try EventLoopGroup(loops: 1)
-                Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration()).setWritable(false, flag: index)
+                Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration()).setWritable(
+                    false, flag: index)
             }
         }
     }

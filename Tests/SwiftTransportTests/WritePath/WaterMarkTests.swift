@@ -133,6 +133,11 @@ extension WritePath {
                     if onLoop { try await rig.run { $0.setWaterMark(mark) } } else { rig.channel.setWaterMark(mark) }
                     try await rig.turns(2)
                 }
+                let pending = WritePath.pending(2000)
+                try await set(WaterMark(low: 500, high: ByteCount(pending)))
+                #expect(log.writable.isEmpty && rig.channel.bytesBeforeUnwritable == 1)
+                try await set(WaterMark(low: 500, high: ByteCount(pending - 1)))
+                #expect(log.writable == [false])
                 try await set(WaterMark(low: 500, high: 1000))
                 #expect(log.writable == [false] && !rig.channel.isWritable)
                 try await set(WaterMark(low: 600, high: 1200))

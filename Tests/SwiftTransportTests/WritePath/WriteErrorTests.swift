@@ -13,7 +13,9 @@ extension WritePath {
             try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    for tag in 0..<50 { channel.write(Buffer(WritePath.bytes(20_000)), completion: log.completion(tag)) }
+                    for tag in 0..<50 {
+                        channel.write(Buffer(WritePath.bytes(20_000)), completion: log.completion(tag))
+                    }
                     channel.flush()
                 }
                 try await rig.until { $0.writing.inFlight }

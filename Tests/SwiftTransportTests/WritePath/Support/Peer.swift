@@ -79,7 +79,8 @@ extension WritePath {
         init(unix: Bool = false, receiveBuffer: Int32? = nil) throws {
             let wanted: SocketAddress
             if unix {
-                wanted = try SocketAddress(unixDomainSocketPath: "\0write-path-\(getpid())-\(UInt64.random(in: 0 ... .max))")
+                wanted = try SocketAddress(
+                    unixDomainSocketPath: "\0write-path-\(getpid())-\(UInt64.random(in: 0 ... .max))")
             } else {
                 wanted = try SocketAddress(host: "127.0.0.1", port: 0)
             }

@@ -25,11 +25,14 @@ extension WritePath {
             return Rig(group: group, channel: channel, peer: try door.accept(), log: log)
         }
 
-        /// Runs `body` on the loop, in one turn.
+        /// Runs `body` on the loop, in one turn, and as a part of the test, so that what it expects is the test's.
         @discardableResult
         func run<T: Sendable>(_ body: @escaping @Sendable (Channel) -> T) async throws -> T {
-            let channel = channel
-            return try #require(await loop.run { body(channel) })
+            let (channel, loop) = (channel, loop)
+            return try await Task(executorPreference: loop.taskExecutor) {
+                try #require(loop.isCurrent)
+                return body(channel)
+            }.value
         }
 
         /// Lets the loop make `count` turns.
