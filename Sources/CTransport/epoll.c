@@ -1,9 +1,9 @@
 // The epoll engine: completions made from readiness, for places where io_uring is forbidden or too old.
 //
 // A descriptor is registered once, edge-triggered, for everything; the last edges are remembered in ct_slot.readiness
-// and nothing is ever modified: one epoll_ctl() when it is first used, one when it is closed. A slot for which there is something to do is on the ready list. A turn waits
-// only when that list is empty, then serves every listed slot once, within its budget, and puts it back at the end if
-// it has more.
+// and nothing is ever modified: one epoll_ctl() when it is first used, one when it is closed. A slot for which there is
+// something to do is on the ready list. A turn waits only when that list is empty, then serves every listed slot once,
+// within its budget, and puts it back at the end if it has more.
 //
 // A send runs when it is asked for, and its result is an event of the next turn: callers see the same order as with
 // io_uring, where nothing completes before the next enter.

@@ -21,9 +21,10 @@ static const ct_engine *loop_choose_engine(const ct_loop_options *options, ct_fa
     return NULL;
 }
 
-static ct_loop_options loop_with_defaults(const ct_loop_options *given) {
+static ct_loop_options loop_with_defaults(const ct_loop_options *given, const ct_engine *engine) {
     ct_loop_options options = *given;
-    bool whole = options.classic_buffers || !ct_probe()->incremental_buffers;
+    bool incremental = engine->kind == CT_ENGINE_EPOLL || ct_probe()->incremental_buffers;
+    bool whole = options.classic_buffers || !incremental;
     if (!options.submission_entries) options.submission_entries = CT_DEFAULT_SUBMISSION_ENTRIES;
     if (!options.chunk_size) options.chunk_size = whole ? CT_DEFAULT_CLASSIC_CHUNK_SIZE : CT_DEFAULT_CHUNK_SIZE;
     if (!options.chunks_lent) options.chunks_lent = CT_DEFAULT_CHUNKS_LENT * (whole ? 4 : 1);
@@ -38,7 +39,7 @@ ct_loop *ct_loop_create(const ct_loop_options *given, ct_failure *failure) {
     *failure = (ct_failure){0};
     const ct_engine *engine = loop_choose_engine(given, failure);
     if (!engine) return NULL;
-    ct_loop_options options = loop_with_defaults(given);
+    ct_loop_options options = loop_with_defaults(given, engine);
     ct_loop *loop = ct_memory_allocate(sizeof *loop);
     if (!loop) {
         ct_fail(failure, CT_CALL_MMAP, ENOMEM);

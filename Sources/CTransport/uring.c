@@ -151,9 +151,9 @@ enum {
     CT_UNCHECKED = 1u << 2,     // see uring_check_end()
 };
 
-// Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind them,
-// so a multishot receive that took the last bytes waits for an edge that was before: the end of stream never comes
-// (liburing#1549). A receive armed anew looks again.
+// Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind
+// them. Until liburing#1549 was fixed (6.18.44 has it) a multishot receive that took the last bytes then waits for an
+// edge that is over, and the end of stream never comes. A receive armed anew looks again.
 static bool uring_one_shot(ct_slot *slot) {
     if (ct_unlikely(slot->engine_word == 0)) {
         int family = AF_UNSPEC;
@@ -318,7 +318,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     if (!more) slot->receive_armed = slot->receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
     bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
-    // A closing socket is read to its end: bytes left unread make close(2) a reset, and the peer loses what it was sent.
+    // A closing socket is read to its end: unread bytes make close(2) a reset, and the peer loses what it was sent.
     bool again = !more && (open || (slot->state == CT_SLOT_CLOSING && !slot->reset && result > 0));
     bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
     if (ct_likely(result > 0)) {

@@ -39,7 +39,7 @@ static void wheel_link(ct_wheel *wheel, uint32_t id) {
     ct_timer_node *node = &wheel->nodes[id - 1];
     uint64_t tick = wheel->tick;
     if (node->expiry <= tick) node->expiry = tick + 1;
-    // Beyond the wheel's reach (two thousand years) it waits on the outermost level and is placed anew when it comes by.
+    // Beyond the wheel's reach (two years) it waits on the outermost level and is placed anew when it comes by.
     uint64_t expiry = node->expiry - tick < CT_WHEEL_SPAN ? node->expiry : tick + CT_WHEEL_SPAN - 1;
     uint32_t level = (63u - (uint32_t)__builtin_clzll(expiry ^ tick)) / CT_WHEEL_BITS;
     // The carry into the bit above the top level: the spoke there is free, because the distance is below the span.

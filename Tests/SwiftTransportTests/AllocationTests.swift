@@ -19,7 +19,9 @@ extension Scenarios {
             var rounds: Int { self == .small ? 5000 : 1000 }
         }
 
-        @Test(arguments: Place.all, Traffic.allCases) func echoAllocatesNothing(_ place: Place, _ traffic: Traffic) async throws {
+        @Test(arguments: Place.all, Traffic.allCases) func echoAllocatesNothing(_ place: Place, _ traffic: Traffic)
+            async throws
+        {
             try await withGroup(place.engine) { group in
                 let loop = group.loops[0]
                 let server = try await group.serve(place) { [EchoHandler()] }

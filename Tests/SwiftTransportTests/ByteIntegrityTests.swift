@@ -16,12 +16,16 @@ extension Scenarios {
                     let server = try await ServerBootstrap(group: servers)
                         .childHandlers { [CheckingEcho(tally)] }.bind(to: place.freshAddress())
                     var sizes = SeededGenerator(seed: 42)
-                    let parcels = (0..<connections).map { Parcel(seed: UInt32($0), size: UInt32(sizes.logUniform(1, 1 << 20))) }
+                    let parcels = (0..<connections).map {
+                        Parcel(seed: UInt32($0), size: UInt32(sizes.logUniform(1, 1 << 20)))
+                    }
                     try await withThrowingTaskGroup { connects in
                         for parcel in parcels {
                             connects.addTask {
-                                _ = try await ClientBootstrap(group: clients).handlers { [CheckingSender(parcel, tally)] }
-                                    .connect(to: server.localAddress)
+                                _ = try await ClientBootstrap(group: clients).handlers {
+                                    [CheckingSender(parcel, tally)]
+                                }
+                                .connect(to: server.localAddress)
                             }
                         }
                         try await connects.waitForAll()
@@ -110,7 +114,9 @@ private final class CheckingEcho: ChannelHandler {
     func channelWritabilityChanged(_ context: ChannelContext) {
         context.channel.setAutomaticReading(context.channel.isWritable)
     }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) { tally.update { $0.problems.append("server: \(error)") } }
+    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+        tally.update { $0.problems.append("server: \(error)") }
+    }
     func channelInactive(_ context: ChannelContext) {
         let problem = checker.map { $0.problem("server") } ?? "server: no header"
         let received = checker?.received ?? 0
@@ -164,7 +170,9 @@ private final class CheckingSender: ChannelHandler {
             if !body.isEmpty { checker.take(body) }
         }
     }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) { tally.update { $0.problems.append("client: \(error)") } }
+    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+        tally.update { $0.problems.append("client: \(error)") }
+    }
     func channelInactive(_ context: ChannelContext) {
         let problem = header == parcel.header ? checker.problem("client") : "client: the header came back as \(header)"
         let received = checker.received

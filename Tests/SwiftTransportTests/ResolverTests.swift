@@ -50,9 +50,13 @@ extension Scenarios {
                 let third = try await group.serve(Place(engine: engine, network: .tcp))
                 let fourth = try await group.serve(Place(engine: engine, network: .tcp))
                 let made = Watched(0)
-                let outcome = try await attempt(group, [
-                    SocketAddress(host: "255.255.255.255", port: 9), refused.localAddress, third.address, fourth.address,
-                ]) { made.update { $0 += 1 } }
+                let outcome = try await attempt(
+                    group,
+                    [
+                        SocketAddress(host: "255.255.255.255", port: 9), refused.localAddress, third.address,
+                        fourth.address,
+                    ]
+                ) { made.update { $0 += 1 } }
                 let channel = try outcome.get()
                 #expect(await channel.remoteAddress()?.description == third.address.description)
                 // Handlers are made for the connection there is, not for those there might have been.

@@ -17,7 +17,9 @@ extension Scenarios {
         ]
 
         /// Several connections at once, because what one of them writes too much lands in its neighbour's memory.
-        @Test(arguments: Place.all, Style.allCases) func echoIsExactAroundEveryThreshold(_ place: Place, _ style: Style) async throws {
+        @Test(arguments: Place.all, Style.allCases) func echoIsExactAroundEveryThreshold(_ place: Place, _ style: Style)
+            async throws
+        {
             try await withGroup(place.engine) { group in
                 let server = try await group.serve(place) { [StyledEcho(style)] }
                 let wrong = try await blocking {
@@ -25,8 +27,12 @@ extension Scenarios {
                     var wrong: Set<Int> = []
                     for round in 0..<3 {
                         for size in Self.sizes {
-                            let patterns = peers.indices.map { Pattern(seed: UInt64(size * 10_007 + round * 31 + $0 * 7)) }
-                            for (peer, pattern) in zip(peers, patterns) { try peer.write(pattern.bytes(at: 0, count: size)) }
+                            let patterns = peers.indices.map {
+                                Pattern(seed: UInt64(size * 10_007 + round * 31 + $0 * 7))
+                            }
+                            for (peer, pattern) in zip(peers, patterns) {
+                                try peer.write(pattern.bytes(at: 0, count: size))
+                            }
                             for (peer, pattern) in zip(peers, patterns) {
                                 let echo = try peer.read(size)
                                 if echo != pattern.bytes(at: 0, count: size) { wrong.insert(size) }

@@ -4,6 +4,9 @@ internal import Glibc
 /// One connect: resolves, tries address after address, and ends once, whatever comes first: a connection, the last
 /// failure, the time limit or a cancelled task. The loop's thread only.
 final class ConnectAttempt: @unchecked Sendable {
+    /// How long to wait for room in a full backlog of a Unix listener.
+    private static let pauseWithFullBacklog: Duration = .milliseconds(5)
+
     let loop: EventLoop
     private let configuration: ChannelConfiguration
     private let timeout: Duration
@@ -13,6 +16,7 @@ final class ConnectAttempt: @unchecked Sendable {
     private var early: Result<Channel, TransportError>?
     private var isOver = false
     private var remaining: ArraySlice<SocketAddress> = []
+    private var tried: SocketAddress?
     private var channel: Channel?
     private var timer: CallbackTimer?
 
@@ -78,6 +82,7 @@ final class ConnectAttempt: @unchecked Sendable {
     }
 
     private func tryConnect(_ address: SocketAddress) throws(TransportError) {
+        tried = address
         var failure = ct_failure()
         let descriptor = ct_socket_open(address.family, &failure)
         guard descriptor >= 0 else { throw TransportError(failure) }
@@ -105,13 +110,27 @@ final class ConnectAttempt: @unchecked Sendable {
         guard result == 0 else {
             self.channel = nil
             channel.closeNow(.immediate)
-            tryNext(TransportError(call: .connect, errno: -result))
+            if result == -EAGAIN, let address = tried, address.isUnix {
+                retry(address)
+            } else {
+                tryNext(TransportError(call: .connect, errno: -result))
+            }
             return
         }
         for handler in makeHandlers() { channel.pipeline.addLast(handler) }
         self.channel = nil
         channel.becomeActive()
         finish(.success(channel))
+    }
+
+    /// The backlog of a Unix listener is full. io_uring waits for room as connect(2) does; a readiness engine is told to come
+    /// again, and nothing tells it when.
+    private func retry(_ address: SocketAddress) {
+        remaining = [address] + remaining
+        let timer = CallbackTimer { [weak self] in
+            self?.tryNext(TransportError(.connectionRefused, call: .connect, errno: EAGAIN))
+        }
+        timer.arm(on: loop, at: loop.now.advanced(by: Self.pauseWithFullBacklog))
     }
 
     func finish(_ outcome: Result<Channel, TransportError>) {

@@ -21,7 +21,9 @@ extension Scenarios {
                 let peer = try await blocking { try RawSocket.connect(to: server.localAddress) }
                 startThread {
                     for offset in stride(from: 0, to: size, by: 1 << 16) {
-                        guard (try? peer.write(Pattern(seed: 19).bytes(at: offset, count: 1 << 16))) != nil else { return }
+                        guard (try? peer.write(Pattern(seed: 19).bytes(at: offset, count: 1 << 16))) != nil else {
+                            return
+                        }
                     }
                     peer.shutdownOutput()
                 }

@@ -14,7 +14,9 @@ extension Scenarios {
         }
 
         /// The connection is none the worse: the next reader gets what comes.
-        @Test(arguments: Engine.allCases, Reader.all) func whileWaitingForBytes(_ engine: Engine, _ reader: Reader) async throws {
+        @Test(arguments: Engine.allCases, Reader.all) func whileWaitingForBytes(_ engine: Engine, _ reader: Reader)
+            async throws
+        {
             try await withGroup(engine) { group in
                 let listener = try RawSocket.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
                 let connection = try await ClientBootstrap(group: group).open(listener.localAddress)
@@ -48,13 +50,17 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases, When.allCases) func whileConnecting(_ engine: Engine, _ when: When) async throws {
+        @Test(arguments: Engine.allCases, When.allCases) func whileConnecting(_ engine: Engine, _ when: When)
+            async throws
+        {
             try await withGroup(engine) { group in
                 let hole = try BlackHole()
                 let loop = group.loops[0]
                 let failure = Task {
                     if when == .before { withUnsafeCurrentTask { $0?.cancel() } }
-                    return await expectError(.cancelled, .connect) { try await ClientBootstrap(group: group).connect(to: hole.address) }
+                    return await expectError(.cancelled, .connect) {
+                        try await ClientBootstrap(group: group).connect(to: hole.address)
+                    }
                 }
                 if when == .whileWaiting {
                     try await eventually("the connect to begin") { await loop.statistics()?.openEndpoints == 1 }
@@ -85,7 +91,9 @@ extension Scenarios {
                     ends += 1
                 }
                 #expect(ends == 60)
-                try await eventually("only the listener to be left") { await group.loops[0].statistics()?.openEndpoints == 1 }
+                try await eventually("only the listener to be left") {
+                    await group.loops[0].statistics()?.openEndpoints == 1
+                }
             }
         }
     }

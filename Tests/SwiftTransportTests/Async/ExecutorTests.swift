@@ -38,7 +38,9 @@ extension Scenarios {
                 try await blocking {
                     for _ in 0..<6 {
                         let peer = try RawSocket.connect(to: server.localAddress)
-                        guard try RawSocket.exchange([1, 2, 3], count: 5, with: [peer]) else { throw CancellationError() }
+                        guard try RawSocket.exchange([1, 2, 3], count: 5, with: [peer]) else {
+                            throw CancellationError()
+                        }
                         peer.close()
                     }
                 }

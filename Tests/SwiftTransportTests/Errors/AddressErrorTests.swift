@@ -9,12 +9,16 @@ extension Scenarios {
             try await withGroup(place.engine, loops: loops) { group in
                 let other = try RawSocket.listen(on: place.freshAddress())
                 let address = try other.localAddress
-                await expectError(.addressInUse, .bind, EADDRINUSE) { try await ServerBootstrap(group: group).bind(to: address) }
+                await expectError(.addressInUse, .bind, EADDRINUSE) {
+                    try await ServerBootstrap(group: group).bind(to: address)
+                }
             }
         }
 
         /// Several loops listen with SO_REUSEPORT, which would let two servers of one user share a port in silence.
-        @Test(arguments: Engine.allCases, [1, 3]) func twoServersDoNotShareAPort(_ engine: Engine, _ loops: Int) async throws {
+        @Test(arguments: Engine.allCases, [1, 3]) func twoServersDoNotShareAPort(_ engine: Engine, _ loops: Int)
+            async throws
+        {
             try await withGroup(engine, loops: 2) { first in
                 let server = try await ServerBootstrap(group: first).childHandlers { [EchoHandler()] }
                     .bind(host: "127.0.0.1", port: 0)
@@ -36,7 +40,9 @@ extension Scenarios {
         }
 
         /// A port is free again as soon as its server is closed, connections or not (SO_REUSEADDR).
-        @Test(arguments: Engine.allCases, [1, 3]) func aClosedServersPortIsFree(_ engine: Engine, _ loops: Int) async throws {
+        @Test(arguments: Engine.allCases, [1, 3]) func aClosedServersPortIsFree(_ engine: Engine, _ loops: Int)
+            async throws
+        {
             try await withGroup(engine, loops: loops) { group in
                 let bootstrap = ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                 let first = try await bootstrap.bind(host: "127.0.0.1", port: 0)

@@ -40,11 +40,11 @@ extension Scenarios {
 
         /// A Unix listener whose backlog is full makes a connect wait for room, as connect(2) does.
         ///
-        /// The epoll engine gives up at once, because its connect(2) must not block and says EAGAIN: issue 3 wants the same
-        /// result on both.
+        /// The epoll engine's connect(2) must not block and says EAGAIN; the attempt comes again until there is room.
         @Test(arguments: Engine.allCases) func aFullUnixBacklogMakesAConnectWait(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
-                let listener = try RawSocket.listen(on: Place(engine: engine, network: .unix).freshAddress(), backlog: 0)
+                let listener = try RawSocket.listen(
+                    on: Place(engine: engine, network: .unix).freshAddress(), backlog: 0)
                 let address = try listener.localAddress
                 let first = try await ClientBootstrap(group: group).connect(to: address)
                 let connected = Watched<[Bool]>([])
@@ -57,13 +57,9 @@ extension Scenarios {
                 }
                 let peer = try await blocking { try listener.accept() }
                 let outcome = try await connected.wait(for: "the second connect") { !$0.isEmpty }
-                withKnownIssue("epoll fails with EAGAIN instead of waiting") {
-                    #expect(outcome == [true])
-                } when: {
-                    engine == .epoll
-                }
-                peer.close()
+                #expect(outcome == [true])
                 #expect(first.isActive)
+                peer.close()
             }
         }
 

@@ -20,7 +20,8 @@ extension Scenarios {
                         .bind(host: "127.0.0.1", port: 0)
                     let correct = try await blocking {
                         let peers = try (0..<4).map { _ in try RawSocket.connect(to: server.localAddress) }
-                        return try RawSocket.exchange(Pattern(seed: 9).bytes(at: 0, count: 40_000), count: 20, with: peers)
+                        return try RawSocket.exchange(
+                            Pattern(seed: 9).bytes(at: 0, count: 40_000), count: 20, with: peers)
                     }
                     #expect(correct)
                     let report = await group.shutdown()
@@ -35,7 +36,9 @@ extension Scenarios {
                     Seccomp.forbidURing(error: number)
                     var options = LoopOptions()
                     options.engine = .only(.uring)
-                    let error = await expectError(.engineUnavailable, .ioUringSetup, number) { try EventLoopGroup(options: options) }
+                    let error = await expectError(.engineUnavailable, .ioUringSetup, number) {
+                        try EventLoopGroup(options: options)
+                    }
                     let text = error?.description ?? ""
                     #expect(text.contains(".epoll"))
                     #expect(text.contains("io_uring_setup"))

@@ -42,7 +42,9 @@ extension Scenarios {
         @Test(arguments: Engine.allCases) func theFirstCauseStays(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let log = Watched(Recording())
-                let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp)) { [RecordingHandler(log)] }
+                let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
+                    [RecordingHandler(log)]
+                }
                 peer.reset()
                 await channel.closed()
                 #expect(log.value.events == [.added, .active, .error(.connectionLost), .inactive, .removed])

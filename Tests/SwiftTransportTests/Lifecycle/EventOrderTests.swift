@@ -73,7 +73,8 @@ extension Scenarios {
                 }
                 let seen = try await order.wait(for: "the end") { $0.last == "first removed" }
                 let names = ["first", "second", "third"]
-                var expected = ["added", "active", "read", "inactive"].flatMap { event in names.map { "\($0) \(event)" } }
+                var expected = ["added", "active", "read", "inactive"].flatMap { event in names.map { "\($0) \(event)" }
+                }
                 expected += names.reversed().map { "\($0) removed" }
                 #expect(seen == expected)
             }

@@ -10,7 +10,9 @@ extension Scenarios {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let answer = Pattern(seed: 17).bytes(at: 0, count: 400_000)
-                let (channel, peer) = try await group.connection(place, .allowHalfClosure(true)) { [RecordingHandler(log)] }
+                let (channel, peer) = try await group.connection(place, .allowHalfClosure(true)) {
+                    [RecordingHandler(log)]
+                }
                 try await blocking {
                     try peer.write("question")
                     peer.shutdownOutput()
@@ -77,8 +79,9 @@ extension Scenarios {
                 let end = try await log.wait(for: "the end") { $0.events.last == .removed }
                 #expect(end.text == "an answer to that")
                 let withoutMarks = end.rounds.filter { $0 != .writability(false) && $0 != .writability(true) }
-                #expect(withoutMarks
-                    == [.added, .active, .outputShutDown, .read, .readComplete, .inputClosed, .inactive, .removed])
+                #expect(
+                    withoutMarks
+                        == [.added, .active, .outputShutDown, .read, .readComplete, .inputClosed, .inactive, .removed])
             }
         }
 

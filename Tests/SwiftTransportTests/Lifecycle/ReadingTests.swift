@@ -95,7 +95,9 @@ extension Scenarios {
                 startThread {
                     var offset = 0
                     while offset < size {
-                        guard (try? peer.write(Pattern(seed: 31).bytes(at: offset, count: 1 << 16))) != nil else { return }
+                        guard (try? peer.write(Pattern(seed: 31).bytes(at: offset, count: 1 << 16))) != nil else {
+                            return
+                        }
                         offset += 1 << 16
                     }
                 }
@@ -105,7 +107,9 @@ extension Scenarios {
                     var received = 0
                     while received < size {
                         let some = try peer.readSome(upTo: 1 << 20)
-                        if some.isEmpty || !some.withUnsafeBytes({ Pattern(seed: 31).matches($0, at: received) }) { return false }
+                        if some.isEmpty || !some.withUnsafeBytes({ Pattern(seed: 31).matches($0, at: received) }) {
+                            return false
+                        }
                         received += some.count
                     }
                     return true

@@ -10,7 +10,9 @@ extension Scenarios {
         @Test(arguments: Place.all) func whatIsQueuedIsSentFirst(_ place: Place) async throws {
             try await withGroup(place.engine, loops: 2) { group in
                 let connections = try await many(group, place)
-                for (channel, _) in connections { channel.writeAndFlush(Buffer(Pattern(seed: 2).bytes(at: 0, count: Self.size))) }
+                for (channel, _) in connections {
+                    channel.writeAndFlush(Buffer(Pattern(seed: 2).bytes(at: 0, count: Self.size)))
+                }
                 async let report = group.shutdown(within: .seconds(60))
                 let received = try await blocking {
                     connections.map { _, peer in
@@ -30,7 +32,9 @@ extension Scenarios {
         @Test(arguments: Place.all) func whatDidNotFinishIsReported(_ place: Place) async throws {
             try await withGroup(place.engine, loops: 2) { group in
                 let connections = try await many(group, place)
-                for (channel, _) in connections { channel.writeAndFlush(Buffer(Pattern(seed: 2).bytes(at: 0, count: Self.size))) }
+                for (channel, _) in connections {
+                    channel.writeAndFlush(Buffer(Pattern(seed: 2).bytes(at: 0, count: Self.size)))
+                }
                 let report = await group.shutdown(within: .milliseconds(50))
                 let received = try await blocking { connections.map { _, peer in peer.readToEnd().bytes.count } }
                 #expect(report.channelsCutOff == connections.count)
@@ -52,7 +56,8 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func listenersCloseAndNothingIsAcceptedAnyMore(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func listenersCloseAndNothingIsAcceptedAnyMore(_ engine: Engine) async throws
+        {
             try await withGroup(engine, loops: 3) { group in
                 let server = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0)
                 await group.shutdown()
@@ -96,7 +101,9 @@ extension Scenarios {
                 await expectError(.loopShutDown, .none) { try await channel.send(Buffer("x")) }
                 let listener = try RawSocket.listen(on: SocketAddress(host: "127.0.0.1", port: 0))
                 let address = try listener.localAddress
-                await expectError(.loopShutDown, .connect) { try await ClientBootstrap(group: group).connect(to: address) }
+                await expectError(.loopShutDown, .connect) {
+                    try await ClientBootstrap(group: group).connect(to: address)
+                }
                 await expectError(.loopShutDown, .connect) {
                     try await ClientBootstrap(group: group).connect(host: "localhost", port: 1)
                 }
@@ -126,8 +133,10 @@ extension Scenarios {
             }
         }
 
-        private func many(_ group: EventLoopGroup, _ place: Place) async throws -> [(channel: Channel, peer: RawSocket)] {
-            let server = try await group.serve(place, .sendBuffer(.kibibytes(32)), .waterMark(WaterMark(hardLimit: .mebibytes(8))))
+        private func many(_ group: EventLoopGroup, _ place: Place) async throws -> [(channel: Channel, peer: RawSocket)]
+        {
+            let server = try await group.serve(
+                place, .sendBuffer(.kibibytes(32)), .waterMark(WaterMark(hardLimit: .mebibytes(8))))
             let peers = try await blocking {
                 try (0..<6).map { _ in try RawSocket.connect(to: server.address, receiveBuffer: 32 * 1024) }
             }

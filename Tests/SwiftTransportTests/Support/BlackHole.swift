@@ -1,5 +1,6 @@
-@testable import SwiftTransport
 import Glibc
+
+@testable import SwiftTransport
 
 /// An address on this machine that does not answer: a listener that never accepts, and whose backlog is full.
 final class BlackHole: Sendable {

@@ -6,7 +6,8 @@ import Testing
 /// it: it names the call, the error number in words, and what to do about it.
 @discardableResult
 func expectError<R>(
-    _ code: TransportError.Code, _ call: SystemCall, _ number: Int32? = nil, sourceLocation: SourceLocation = #_sourceLocation,
+    _ code: TransportError.Code, _ call: SystemCall, _ number: Int32? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation,
     _ body: () async throws -> R
 ) async -> TransportError? {
     do {

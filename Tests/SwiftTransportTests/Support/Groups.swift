@@ -1,8 +1,9 @@
-@testable import SwiftTransport
 import CTransport
 import Glibc
 import Synchronization
 import Testing
+
+@testable import SwiftTransport
 
 /// Runs `body` with a group on `engine`, shuts the group down whatever happens, and looks at the counters each loop had
 /// when it ended: no completion for a slot that had moved on, no overflow, nothing left open, nothing left queued.

@@ -1,5 +1,6 @@
-@testable import SwiftTransport
 import Glibc
+
+@testable import SwiftTransport
 
 /// A blocking socket of the test's own, for peers that must misbehave, and for peers whose every call counts. To be used on
 /// a thread of its own: see `blocking(_:)`.

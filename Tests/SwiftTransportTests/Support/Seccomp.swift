@@ -41,10 +41,10 @@ enum Seccomp {
     private static let returnValue: UInt16 = 0x06
     private static let ioUringSetup: UInt32 = 425
     #if arch(x86_64)
-    private static let prctlNumber = 157
-    private static let seccompNumber = 317
+        private static let prctlNumber = 157
+        private static let seccompNumber = 317
     #else
-    private static let prctlNumber = 167
-    private static let seccompNumber = 277
+        private static let prctlNumber = 167
+        private static let seccompNumber = 277
     #endif
 }

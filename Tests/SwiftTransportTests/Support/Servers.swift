@@ -38,7 +38,9 @@ extension EventLoopGroup {
         var bootstrap = ServerBootstrap(group: self).childHandlers { handlers() + [Announcer(accepted)] }
         for option in options { bootstrap = bootstrap.childOptions(option) }
         let server = try await bootstrap.bind(to: place.freshAddress())
-        let peer = try await blocking { try RawSocket.connect(to: server.localAddress, receiveBuffer: peerReceiveBuffer) }
+        let peer = try await blocking {
+            try RawSocket.connect(to: server.localAddress, receiveBuffer: peerReceiveBuffer)
+        }
         let channels = try await accepted.wait(for: "a connection") { !$0.isEmpty }
         server.close()
         return (channels[0], peer)

@@ -33,7 +33,8 @@ final class Watched<State: Sendable>: Sendable {
     /// Returns the state once `isReady` says so. A wait that never ends fails the test instead of hanging it.
     @discardableResult
     func wait(
-        for what: String, sourceLocation: SourceLocation = #_sourceLocation, _ isReady: @escaping @Sendable (State) -> Bool
+        for what: String, sourceLocation: SourceLocation = #_sourceLocation,
+        _ isReady: @escaping @Sendable (State) -> Bool
     ) async throws -> State {
         let id = guarded.withLock { guarded in
             guarded.nextWaiter += 1

@@ -151,7 +151,8 @@ extension Scenarios {
                 await channel.closed()
                 let told = log.value.events.filter { if case .completed = $0 { true } else { false } }
                 let expected: [Event] =
-                    (0...3).map { .completed($0, nil) } + [.completed(99, .closed)] + (4...7).map { .completed($0, nil) }
+                    (0...3).map { .completed($0, nil) } + [.completed(99, .closed)]
+                    + (4...7).map { .completed($0, nil) }
                 #expect(told == expected)
                 if mode != .reset {
                     #expect(received.bytes == [UInt8]((0..<8).map { "write \($0)" }.joined().utf8))

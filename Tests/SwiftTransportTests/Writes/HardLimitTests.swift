@@ -37,13 +37,16 @@ extension Scenarios {
                 let accepted = writes.value - 1
                 let received = try await blocking { try peer.read(accepted * Self.piece) }
                 #expect(received.withUnsafeBytes { Pattern(seed: 8).matches($0, at: 0) })
-                let end = try await log.wait(for: "all completions") { $0.count(of: .completed(UInt64(accepted), nil)) == 1 }
+                let end = try await log.wait(for: "all completions") {
+                    $0.count(of: .completed(UInt64(accepted), nil)) == 1
+                }
                 let successes = end.events.filter { if case .completed(_, nil) = $0 { true } else { false } }
                 #expect(successes == (1...accepted).map { .completed(UInt64($0), nil) })
                 #expect(end.count(of: .completed(UInt64(writes.value), .outboundQueueFull)) == 1)
                 // W10, M4: exactly one edge in each direction.
-                #expect(end.events.filter { $0 == .writability(false) || $0 == .writability(true) }
-                    == [.writability(false), .writability(true)])
+                #expect(
+                    end.events.filter { $0 == .writability(false) || $0 == .writability(true) }
+                        == [.writability(false), .writability(true)])
             }
         }
 
@@ -66,9 +69,10 @@ extension Scenarios {
                     }
                 }
                 let end = try await log.wait(for: "the end") { $0.events.last == .removed }
-                #expect(end.events == [
-                    .added, .active, .writability(false), .error(.outboundQueueFull), .inactive, .removed,
-                ])
+                #expect(
+                    end.events == [
+                        .added, .active, .writability(false), .error(.outboundQueueFull), .inactive, .removed,
+                    ])
                 let counts = try #require(await group.loops[0].statistics())
                 #expect(counts.slowChannelsClosed == 1)
                 let received = try await blocking { peer.readToEnd() }

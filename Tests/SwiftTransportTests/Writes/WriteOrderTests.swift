@@ -17,7 +17,8 @@ extension Scenarios {
                                 var offset = 0
                                 for tag in 0..<writes {
                                     let count = random.logUniform(1, 50_000)
-                                    context.write(Buffer(Pattern(seed: 5).bytes(at: offset, count: count)), tag: UInt64(tag))
+                                    context.write(
+                                        Buffer(Pattern(seed: 5).bytes(at: offset, count: count)), tag: UInt64(tag))
                                     offset += count
                                     if tag % 7 == 0 { context.flush() }
                                 }
@@ -64,9 +65,12 @@ extension Scenarios {
                     }
                     received[thread, default: []].append(number)
                 }
-                let inOrder = Dictionary(uniqueKeysWithValues: (UInt32(0)..<4).map { ($0, Array(0..<UInt32(perThread))) })
+                let inOrder = Dictionary(
+                    uniqueKeysWithValues: (UInt32(0)..<4).map { ($0, Array(0..<UInt32(perThread))) })
                 #expect(received == inOrder)
-                let told = try await completions.wait(for: "all completions") { $0.values.allSatisfy { $0.count == perThread } }
+                let told = try await completions.wait(for: "all completions") {
+                    $0.values.allSatisfy { $0.count == perThread }
+                }
                 #expect(told == inOrder)
             }
         }
