@@ -84,6 +84,7 @@ extension Channel {
     private func drain(within duration: Duration) {
         state = .draining
         levels.close()
+        dropHeld()
         limitDrain(to: duration)
         if let queue { queue._withUnsafeGuaranteedRef { $0.flush() } }
         // Not at once: a close from within a completion must not overtake the walk it came from.
@@ -101,7 +102,8 @@ extension Channel {
         if state != .draining { return }
         if reading.isEnded {
             tearDown(resetting: false)
-        } else if !reading.isAutomatic {
+        } else {
+            // Whatever the user wanted: the peer's end must be seen.
             reading.isAutomatic = true
             if ct_receive_start(eventLoop.core, slot) < 0 { tearDown(resetting: false) }
         }
@@ -149,6 +151,7 @@ extension Channel {
         guard state != .closing, state != .closed else { return }
         state = .closing
         levels.close()
+        dropHeld()
         ending?.timer?.disarm(on: eventLoop)
         ending?.timer = nil
         guard let slot else { return }

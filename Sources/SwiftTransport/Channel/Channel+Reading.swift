@@ -8,19 +8,24 @@ extension Channel {
         if event.result > 0, let data = event.data, let chunk = event.chunk {
             // While closing, bytes are dropped: what the peer still sends has no reader any more.
             if state == .active {
-                if !reading.isListed {
-                    reading.isListed = true
-                    eventLoop.readers.append(self)
-                }
                 let bytes = ReadBytes(start: UnsafeRawPointer(data), count: Int(event.result), chunk: chunk)
-                if let first = ChannelContext.find(.read, from: firstContext) {
-                    first._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
-                }
+                if reading.isAutomatic, held == nil { deliver(bytes) } else { hold(bytes) }
             }
         } else if event.result <= 0, event.result != -EAGAIN {
             endOfInput(event.result)
         }
         if event.flags & UInt16(CT_EVENT_CHUNK_DONE) != 0, let chunk = event.chunk { BufferStorage.finish(chunk) }
+    }
+
+    @inline(__always)
+    private func deliver(_ bytes: borrowing ReadBytes) {
+        if !reading.isListed {
+            reading.isListed = true
+            eventLoop.readers.append(self)
+        }
+        guard let first = ChannelContext.find(.read, from: firstContext) else { return }
+        let bytes = copy bytes
+        first._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
     }
 
     /// No more bytes for this channel in this turn.
@@ -34,6 +39,10 @@ extension Channel {
 
     private func endOfInput(_ result: Int32) {
         guard !reading.isEnded else { return }
+        if let held, state == .active {
+            held.end = result
+            return
+        }
         reading.isEnded = true
         if reading.isListed, state == .active {
             // The end stays behind the data, and behind its completion.
@@ -56,20 +65,72 @@ extension Channel {
 
     /// Whether bytes are received as they come. Default true.
     ///
-    /// Switched off, what is already on its way may still be delivered (what the kernel had received in this turn); the
-    /// end of stream stays behind it. While it is off the peer's close is not noticed. Any thread.
+    /// Switched off, nothing more is delivered: what the kernel had received already is kept and comes first when reading is
+    /// switched on again, with the end of stream behind it. While it is off the peer's close may go unnoticed. Any thread.
     public func setAutomaticReading(_ automatic: Bool) {
         onLoop { self.changeReading(automatic) }
     }
 
+    // What is wanted (isAutomatic) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never
+    // changes what is wanted (netty#17049).
     private func changeReading(_ automatic: Bool) {
         guard reading.isAutomatic != automatic else { return }
         reading.isAutomatic = automatic
         guard state == .active, !reading.isEnded, let slot else { return }
-        if automatic {
-            if ct_receive_start(eventLoop.core, slot) < 0 { fail(TransportError(call: .receive, errno: ENOMEM)) }
-        } else {
+        if !automatic {
             ct_receive_stop(eventLoop.core, slot)
+        } else if held != nil {
+            scheduleHeld()
+        } else if ct_receive_start(eventLoop.core, slot) < 0 {
+            fail(TransportError(call: .receive, errno: ENOMEM))
         }
+    }
+
+    // MARK: What came while reading was off
+
+    private func hold(_ bytes: borrowing ReadBytes) {
+        let held = self.held ?? HeldInput()
+        self.held = held
+        held.append(bytes.take())
+        // Between switching on and delivering, the kernel may still hand over what the stop came too late for.
+        if reading.isAutomatic { scheduleHeld() }
+    }
+
+    /// Not at once: reading is often switched on from within an event of this very channel.
+    private func scheduleHeld() {
+        guard let held, !held.isScheduled else { return }
+        held.isScheduled = true
+        eventLoop.post(ClosureWork { _ in self.deliverHeld() })
+    }
+
+    private func deliverHeld() {
+        guard let held else { return }
+        held.isScheduled = false
+        while state == .active, reading.isAutomatic {
+            guard let buffer = held.removeFirst() else {
+                finishHeld(held)
+                return
+            }
+            deliver(ReadBytes(lending: buffer))
+        }
+        // The work of a turn comes behind its reads.
+        completeRead()
+    }
+
+    private func finishHeld(_ held: HeldInput) {
+        self.held = nil
+        completeRead()
+        guard state == .active, !reading.isEnded else { return }
+        if let end = held.end {
+            endOfInput(end)
+        } else if reading.isAutomatic, let slot, ct_receive_start(eventLoop.core, slot) < 0 {
+            fail(TransportError(call: .receive, errno: ENOMEM))
+        }
+    }
+
+    /// The channel takes no more bytes: those that are kept have no reader any more, but their end counts.
+    func dropHeld() {
+        if held?.end != nil { reading.isEnded = true }
+        held = nil
     }
 }

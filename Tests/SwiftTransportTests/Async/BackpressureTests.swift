@@ -33,7 +33,7 @@ extension Scenarios {
                 for _ in 0..<200 { await group.settle() }
                 let paused = try await kept(by: connection)
                 #expect(paused.bytes <= 2 * InboundBridge.high + Self.oneTurn)
-                #expect(paused.bytes == Int(await group.loops[0].statistics()?.receivedBytes ?? 0))
+                #expect(paused.bytes <= Int(await group.loops[0].statistics()?.receivedBytes ?? 0))
                 // Somebody reads: all of it comes, and at no time is more than that kept.
                 var received = 0
                 var most = 0
