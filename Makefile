@@ -5,11 +5,12 @@ export SWIFT_BACKTRACE = enable=no
 
 SANITIZED = swift test --disable-default-traits -c release -Xswiftc -enable-testing
 
-.PHONY: help bench test check dependencies format warnings asan tsan ubsan
+.PHONY: help bench test test-without-uring check dependencies format warnings asan tsan ubsan
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
 	@echo 'make test    all tests, and the counts of allocations in an optimised build'
+	@echo 'make test-without-uring   all tests where io_uring is forbidden'
 	@echo 'make check   formatter, warnings as errors, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
@@ -23,6 +24,12 @@ bench: dependencies
 test: dependencies
 	swift test
 	swift test -c release -Xswiftc -enable-testing --filter AllocationTests --scratch-path .build-release
+
+# The same tests where io_uring is forbidden, as in most containers: everything must work on epoll.
+test-without-uring: dependencies
+	mkdir -p .build
+	clang -O2 -Wall -o .build/without-io-uring Scripts/without-io-uring.c
+	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test
 
 check: format warnings asan tsan ubsan
 

@@ -3,9 +3,7 @@ import Glibc
 /// Lowers what this process may open. For exit tests only: in the common process it would disturb everybody.
 enum Descriptors {
     /// Leaves room for exactly `count` more descriptors.
-    static func leave(_ count: Int) async throws {
-        // The runtime opens descriptors for its first timer: it shall have them already.
-        try await Task.sleep(for: .milliseconds(1))
+    static func leave(_ count: Int) {
         // The limit is a number, not a count: with the holes below it filled, it is both.
         var last: Int32 = -1
         while true {

@@ -40,10 +40,7 @@ final class Watched<State: Sendable>: Sendable {
             guarded.nextWaiter += 1
             return guarded.nextWaiter
         }
-        let lifeline = Task {
-            try await Task.sleep(for: Patience.limit)
-            self.giveUp(id)
-        }
+        let alarm = Patience.alarm { self.giveUp(id) }
         let came = await withCheckedContinuation { continuation in
             let ready = guarded.withLock { guarded in
                 if isReady(guarded.state) { return true }
@@ -52,7 +49,7 @@ final class Watched<State: Sendable>: Sendable {
             }
             if ready { continuation.resume(returning: true) }
         }
-        lifeline.cancel()
+        Patience.cancel(alarm)
         if !came { throw Patience.Over(what: "\(what); it is \(value)", sourceLocation) }
         return value
     }
@@ -63,28 +60,5 @@ final class Watched<State: Sendable>: Sendable {
             return guarded.waiters.remove(at: index)
         }
         waiter?.continuation.resume(returning: false)
-    }
-}
-
-/// How long a broken library may keep a test waiting. Nothing that works comes near it.
-enum Patience {
-    static let limit: Duration = .seconds(30)
-
-    struct Over: Error, CustomStringConvertible {
-        let description: String
-        init(what: String, _ place: SourceLocation) {
-            description = "waited in vain for \(what) (\(place.fileName):\(place.line))"
-        }
-    }
-}
-
-/// Waits for something that nobody announces: asks again and again.
-func eventually(
-    _ what: String, sourceLocation: SourceLocation = #_sourceLocation, _ holds: () async throws -> Bool
-) async throws {
-    let start = ContinuousClock.now
-    while try await !holds() {
-        if ContinuousClock.now - start > Patience.limit { throw Patience.Over(what: what, sourceLocation) }
-        try await Task.sleep(for: .milliseconds(1))
     }
 }
