@@ -19,7 +19,8 @@ struct CompareCommand: ParsableCommand {
     var only = PeerList.all
 
     func run() throws {
-        let plan = quick
+        let plan =
+            quick
             ? ComparisonPlan.quick(peers: only.runnable, engine: engine)
             : ComparisonPlan.full(peers: only.runnable, engine: engine)
         try DescriptorLimit.require(plan.idleConnections)

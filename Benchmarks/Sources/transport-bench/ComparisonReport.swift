@@ -20,8 +20,9 @@ struct ComparisonReport {
             parts.append("  ratios, x better C | x SwiftNIO\n" + ratios(result).text)
         }
         if !comparison.memory.isEmpty {
-            parts.append("Idle connections: \(comparison.plan.idleConnections), one echo of 64 B on each\n"
-                + IdleMemory.table(comparison.memory).text)
+            parts.append(
+                "Idle connections: \(comparison.plan.idleConnections), one echo of 64 B on each\n"
+                    + IdleMemory.table(comparison.memory).text)
         }
         parts.append(mustShow)
         parts += comparison.failures.map { "FAILED: \($0)" }
@@ -62,11 +63,13 @@ struct ComparisonReport {
     private func ratios(_ result: ScenarioResult) -> Table {
         var table = Table(header: ["server"] + Metric.allCases.map(\.rawValue))
         for peer in result.peers {
-            table.add([peer.title] + Metric.allCases.map { metric in
-                let toC = optional(result.ratioToBetterC(metric, of: peer), decimals: 2)
-                let toNIO = optional(result.ratio(metric, of: peer, to: .nio), decimals: 2)
-                return "\(toC) | \(toNIO)"
-            })
+            table.add(
+                [peer.title]
+                    + Metric.allCases.map { metric in
+                        let toC = optional(result.ratioToBetterC(metric, of: peer), decimals: 2)
+                        let toNIO = optional(result.ratio(metric, of: peer, to: .nio), decimals: 2)
+                        return "\(toC) | \(toNIO)"
+                    })
         }
         return table
     }

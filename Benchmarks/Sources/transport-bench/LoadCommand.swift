@@ -49,9 +49,10 @@ struct LoadCommand: ParsableCommand {
         let result = try load.run(
             host: host, port: port, warmUp: .milliseconds(500), measured: .seconds(seconds))
 
-        print("\(connections) connections x \(size) B x depth \(depth), \(seconds.formatted(decimals: 1)) s, "
-            + (rate.map { "open loop at \($0.formatted(decimals: 0)) messages/s" } ?? "closed loop")
-            + ", every byte checked")
+        print(
+            "\(connections) connections x \(size) B x depth \(depth), \(seconds.formatted(decimals: 1)) s, "
+                + (rate.map { "open loop at \($0.formatted(decimals: 0)) messages/s" } ?? "closed loop")
+                + ", every byte checked")
         var table = Table(header: ["messages/s", "MB/s", "p50 us", "p90", "p99", "p99.9", "p99.99", "max"])
         let latency = result.latency
         table.add(

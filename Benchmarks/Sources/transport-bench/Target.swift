@@ -9,8 +9,13 @@ struct Target: Codable {
     static func all(scenarios: [ScenarioResult], memory: [IdleMemory]) -> [Target] {
         var targets: [Target] = []
         let subject = Peer.swiftTransport
-        func add(_ scenario: Scenario, _ what: String, atMost limit: Double, _ unit: String, _ value: (ScenarioResult) -> Double?) {
-            guard let value = scenarios.first(where: { $0.scenario.name == scenario.name }).flatMap(value) else { return }
+        func add(
+            _ scenario: Scenario, _ what: String, atMost limit: Double, _ unit: String,
+            _ value: (ScenarioResult) -> Double?
+        ) {
+            guard let value = scenarios.first(where: { $0.scenario.name == scenario.name }).flatMap(value) else {
+                return
+            }
             targets.append(Target(what, "at most", limit, unit, value, isMet: value <= limit))
         }
         add(.manySmall, "server CPU per message, 64 connections x 64 B", atMost: 1.10, "x better C") {
@@ -26,7 +31,9 @@ struct Target: Codable {
             .ratioToBetterC(.megabytesPerSecond, of: subject)
         {
             targets.append(
-                Target("64 connections x 16 KiB x depth 4, MB/s", "at least", 0.95, "x better C", value, isMet: value >= 0.95))
+                Target(
+                    "64 connections x 16 KiB x depth 4, MB/s", "at least", 0.95, "x better C", value,
+                    isMet: value >= 0.95))
         }
         if let figure = memory.first(where: { $0.peer == subject }) {
             let value = figure.perConnectionAfterEcho
