@@ -18,7 +18,7 @@ let package = Package(
     traits: [
         .trait(
             name: "Jemalloc",
-            description: "Take memory from jemalloc, each loop from an arena of its own. Off: malloc (sanitizers need that)."
+            description: "Memory from jemalloc, an arena per loop. Off: malloc, as sanitizers need."
         ),
         .default(enabledTraits: ["Jemalloc"]),
     ],

@@ -36,7 +36,7 @@ struct ChildProcess {
 
         var argv: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) }
         argv.append(nil)
-        defer { argv.forEach { free($0) } }
+        defer { for argument in argv { free(argument) } }
         var pid: pid_t = 0
         let error = posix_spawn(&pid, executable, &actions, &attributes, argv, environ)
         guard error == 0 else {

@@ -1,4 +1,5 @@
 import Glibc
+import Testing
 
 /// Lowers what this process may open. For exit tests only: in the common process it would disturb everybody.
 enum Descriptors {

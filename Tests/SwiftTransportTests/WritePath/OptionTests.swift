@@ -110,6 +110,7 @@ extension WritePath {
         /// TCP_QUICKACK is a mode of the moment: connecting and receiving change it, so it is set on every connection.
         @Test(arguments: WritePath.engines, [true, false])
         func quickAcknowledge(engine: Engine, on: Bool) async throws {
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, [.quickAcknowledge(on)], handlers: { [Observer($0)] }) { rig in
                 #expect(rig.log.events == [.note("quickack \(on ? 1 : 0)")])
             }

@@ -44,6 +44,7 @@ extension WritePath {
         /// its own. Nothing is thrown, and the channel goes on.
         @Test(arguments: WritePath.engines)
         func unencodable(engine: Engine) async throws {
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [NumberEncoder(), Recorder($0)] }) { rig in
                 let log = rig.log
                 rig.channel.write(message: 17, promise: log.promise(0))
