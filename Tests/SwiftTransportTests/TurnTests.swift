@@ -38,6 +38,8 @@ extension Scenarios {
                 let after = try #require(await loop.statistics())
                 #expect(echoes.allSatisfy { String(decoding: $0, as: UTF8.self) == "all at once" })
                 #expect(after.sends - before.sends == 64)
+                // A peer that reads from a Unix socket makes an edge of its own for epoll: those turns are the peers'.
+                guard place.engine == .uring || place.network != .unix else { return }
                 // The kernel hands over 20 completions in a turn that did not ask for more, so 64 take a few.
                 #expect(after.enters - before.enters < 32)
             }
