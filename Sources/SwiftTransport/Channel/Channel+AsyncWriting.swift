@@ -12,16 +12,21 @@ extension Channel {
     ///   `.outputShutDown`, `.notYetConnected`, `.loopShutDown`.
     public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
         let result: WriteResult
-        if flush, eventLoop.isCurrent {
-            // Queued and flushed in one step: there is no time in which it could be taken back.
+        if flush, canSendAtOnce {
+            if Task.isCancelled { throw TransportError(.cancelled) }
             result = await withUnsafeContinuation { continuation in
-                writeFromTail(.bytes(buffer), WritePromise(completion: .continuation(continuation)))
-                flushFromTail()
+                writeFromTail(.bytes(buffer), .continuation(continuation))
+                flushQueue()
             }
         } else {
             result = await cancellableSend(buffer, flush: flush)
         }
         if let result { throw result }
+    }
+
+    /// Queued and flushed in one step: there is no time in which it could be taken back. Handlers may hold a flush up.
+    private var canSendAtOnce: Bool {
+        eventLoop.isCurrent && ChannelContext.findBackwards(.flush, from: lastContext) == nil
     }
 
     private func cancellableSend(_ buffer: Buffer, flush: Bool) async -> WriteResult {
@@ -79,7 +84,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
             channel.refuse(.continuation(continuation), TransportError(.outboundQueueFull))
             return
         }
-        handle = channel.writeFromTail(.bytes(buffer), WritePromise(completion: .continuation(continuation)))
+        handle = channel.writeFromTail(.bytes(buffer), .continuation(continuation))
         if flush { channel.flushFromTail() }
     }
 

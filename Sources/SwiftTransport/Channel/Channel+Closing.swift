@@ -165,6 +165,7 @@ extension Channel {
         state = .closed
         self.slot = nil
         failQueue()
+        if writing.isListed { eventLoop.dirty.remove(self) }
         eventLoop.channels.remove(at: Int(slot.pointee.index))
         if reading.wasActive, let first = ChannelContext.find(.inactive, from: firstContext) {
             first._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }

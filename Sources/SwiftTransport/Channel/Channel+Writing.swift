@@ -6,15 +6,15 @@ extension Channel {
     /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
     ///
     /// - Parameter promise: who is told how it ended; default nobody.
-    public func write(_ buffer: Buffer, promise: WritePromise) {
-        write(buffer, promise, flush: false)
+    public func write(_ buffer: Buffer, promise: consuming WritePromise) {
+        write(.bytes(buffer), promise.take(), flush: false)
     }
 
     /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
     ///
     /// - Parameter completion: called once on the channel's loop; `nil` means that the kernel has accepted all bytes.
     public func write(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .callback($0) } ?? .none, flush: false)
+        write(.bytes(buffer), completion.map { .closure($0) } ?? .none, flush: false)
     }
 
     /// Has everything queued so far sent at the end of the loop's turn. Any thread.
@@ -23,32 +23,24 @@ extension Channel {
     }
 
     /// Queues `buffer` and has it sent. Returns at once. Any thread.
-    public func writeAndFlush(_ buffer: Buffer, promise: WritePromise) {
-        write(buffer, promise, flush: true)
+    public func writeAndFlush(_ buffer: Buffer, promise: consuming WritePromise) {
+        write(.bytes(buffer), promise.take(), flush: true)
     }
 
     /// Queues `buffer` and has it sent. Returns at once. Any thread.
     public func writeAndFlush(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .callback($0) } ?? .none, flush: true)
+        write(.bytes(buffer), completion.map { .closure($0) } ?? .none, flush: true)
     }
 
     /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. Any
     /// thread. On its way to the loop it counts as an entry without bytes: their number is not known yet.
-    public func write(message: any Sendable, promise: WritePromise = .none) {
-        if eventLoop.isCurrent {
-            writeFromTail(.message(message), promise)
-        } else {
-            post(.message(message), promise, flush: false)
-        }
+    public func write(message: any Sendable, promise: consuming WritePromise = .none) {
+        write(.message(message), promise.take(), flush: false)
     }
 
     /// Queues a part of a file behind what is queued already, past all handlers. Any thread.
-    public func write(_ file: FileRegion, promise: WritePromise = .none) {
-        if eventLoop.isCurrent {
-            writeFromTail(.file(file), promise)
-        } else {
-            post(.file(file), promise, flush: false)
-        }
+    public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
+        write(.file(file), promise.take(), flush: false)
     }
 
     /// Takes a write back. True when it had not been flushed: nothing of it will be sent, and it completes with
@@ -61,22 +53,22 @@ extension Channel {
 
     // MARK: On the loop or on the way to it
 
-    private func write(_ buffer: Buffer, _ promise: WritePromise, flush: Bool) {
+    private func write(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
         if eventLoop.isCurrent {
-            writeFromTail(.bytes(buffer), promise)
+            writeFromTail(content, completion)
             if flush { flushFromTail() }
         } else {
-            post(.bytes(buffer), promise, flush: flush)
+            post(content, completion, flush: flush)
         }
     }
 
     /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
-    private func post(_ content: WriteContent, _ promise: WritePromise, flush: Bool) {
+    private func post(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
         let size = content.weight &+ WaterMark.entryOverhead.bytes
         let isTaken = announce(size)
         // Refused, it travels all the same, without its content: promises are kept on the loop, and in order.
         let work = RemoteWrite(
-            channel: self, isTaken ? content : nil, promise, size: isTaken ? size : 0, flush: flush)
+            channel: self, isTaken ? content : nil, completion, size: isTaken ? size : 0, flush: flush)
         eventLoop.post(work)
     }
 
@@ -95,17 +87,19 @@ extension Channel {
     /// The channel's loop: as from behind the last handler. The handle is stale when a handler kept the write or gave it a
     /// promise of its own.
     @discardableResult
-    func writeFromTail(_ content: WriteContent, _ promise: WritePromise) -> WriteHandle {
+    func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
         let target = ChannelContext.findBackwards(.write, from: lastContext)
         switch (content, target) {
-        case (.bytes(let buffer), nil): return enqueue(buffer, promise.completion)
+        case (.bytes(let buffer), nil): return enqueue(buffer, completion)
         case (.bytes(let buffer), let target?):
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
-            return passedOn(promise.completion)
-        case (.file(let file), _): return enqueue(file, promise.completion)
-        case (.message, nil): refuseMessage(promise)
+            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
+            return passedOn(completion)
+        case (.file(let file), _): return enqueue(file, completion)
+        case (.message, nil): refuseMessage(completion)
         case (.message(let message), let target?):
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: promise) }
+            target._withUnsafeGuaranteedRef {
+                $0.handler.write($0, message: message, promise: WritePromise(completion))
+            }
         }
         return .stale
     }
@@ -138,14 +132,14 @@ enum WriteContent {
 private final class RemoteWrite: LoopWork {
     private let channel: Channel
     private let content: WriteContent?
-    private let promise: WritePromise
+    private let completion: WriteCompletion
     private let size: Int
     private let flush: Bool
 
-    init(channel: Channel, _ content: WriteContent?, _ promise: WritePromise, size: Int, flush: Bool) {
+    init(channel: Channel, _ content: WriteContent?, _ completion: WriteCompletion, size: Int, flush: Bool) {
         self.channel = channel
         self.content = content
-        self.promise = promise
+        self.completion = completion
         self.size = size
         self.flush = flush
     }
@@ -153,9 +147,9 @@ private final class RemoteWrite: LoopWork {
     override func run(on loop: EventLoop) {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
         if let content {
-            channel.writeFromTail(content, promise)
+            channel.writeFromTail(content, completion)
         } else {
-            channel.refuse(promise.completion, TransportError(.outboundQueueFull))
+            channel.refuse(completion, TransportError(.outboundQueueFull))
         }
         if flush { channel.flushFromTail() }
         channel.caughtUp()
@@ -163,6 +157,6 @@ private final class RemoteWrite: LoopWork {
 
     override func reject() {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        promise.complete(TransportError(.loopShutDown))
+        completion.complete(TransportError(.loopShutDown))
     }
 }

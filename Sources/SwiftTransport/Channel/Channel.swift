@@ -26,7 +26,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var firstContext: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var lastContext: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var queue: Unmanaged<OutboundQueue>?
-    @exclusivity(unchecked) var nextSequence: UInt64 = 0
+    @exclusivity(unchecked) var nextHandle = WriteHandle.first()
     @exclusivity(unchecked) var held: HeldInput?
     @exclusivity(unchecked) var zeroCopy: ZeroCopySender?
     @exclusivity(unchecked) var ending: ChannelEnding?

@@ -20,6 +20,7 @@ extension TransportError: CustomStringConvertible {
         case .closed: "the channel is closed"
         case .notYetConnected: "the channel is not connected yet"
         case .unencodableMessage: "no handler turned the message into bytes"
+        case .promiseDropped: "a handler dropped the write's promise"
         case .loopBudgetExhausted: "the loop's budget for queued bytes is used up"
         case .outputShutDown: "the channel's output was shut down"
         case .cancelled: "the write was cancelled before it was flushed"
@@ -49,6 +50,8 @@ extension TransportError: CustomStringConvertible {
         case .notYetConnected: "Write once channelActive was called, or when connect has returned"
         case .unencodableMessage:
             "Add a handler before the writer whose write(_:message:promise:) knows the message's type"
+        case .promiseDropped:
+            "A handler took the write and never ended it: hand its promise to the write that carries the bytes, or complete it"
         case .connectionRefused:
             "Nothing listens at that address, or a firewall rejects: check host, port and the service"
         case .connectionLost where errno == ETIMEDOUT:

@@ -14,6 +14,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case notYetConnected
         /// No handler turned the message into bytes. Nothing else of the channel is affected.
         case unencodableMessage
+        /// A handler let the promise of the write go, without handing it on or completing it.
+        case promiseDropped
         /// The loop's budget for queued bytes is used up. Nothing of this write was queued.
         case loopBudgetExhausted
         /// The channel's output was shut down; it still reads.

@@ -14,7 +14,7 @@ extension EventLoop {
         var spinEnd: UInt64 = 0
         var workLeft = false
         while !hasFinished {
-            let deadline = workLeft || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
+            let deadline = workLeft || dirty.count > 0 || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
             let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
             for index in 0..<Int(count) { dispatch(events[index]) }
             if readers.count > 0 { completeReads() }
@@ -68,13 +68,12 @@ extension EventLoop {
         return count == Self.workPerTurn
     }
 
+    /// Who is told meanwhile that a write is over may write and flush again: that has time until the next turn, or a writer
+    /// of empty buffers would never let the others have theirs.
     private func flushDirty() {
-        var index = 0
-        while index < dirty.count {
-            dirty[index]._withUnsafeGuaranteedRef { $0.sendQueued() }
-            index &+= 1
-        }
-        dirty.removeAll()
+        let count = dirty.count
+        for index in 0..<count { dirty[index]._withUnsafeGuaranteedRef { $0.sendQueued() } }
+        dirty.removeFirst(count)
     }
 
     /// A context that left its pipeline may be in the middle of a call: its references end with the turn.

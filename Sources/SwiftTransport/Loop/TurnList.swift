@@ -1,7 +1,7 @@
 /// Channels to come back to before the turn ends: those that read, those that have something to send.
 ///
-/// A channel is on a list at most once (a flag in it says so) and alive while it is: it can only be freed by a CLOSED
-/// event, which is handled in the dispatch of a later turn.
+/// A channel is on a list at most once (a flag in it says so) and alive while it is: one that is closed before its turn
+/// has come is taken off.
 struct TurnList {
     private var items: UnsafeMutablePointer<Unmanaged<Channel>>
     private var capacity: Int
@@ -23,6 +23,19 @@ struct TurnList {
     }
 
     mutating func removeAll() { count = 0 }
+
+    /// Removes those that were first; who was added behind them stays.
+    mutating func removeFirst(_ number: Int) {
+        count &-= number
+        if count > 0 { items.update(from: items + number, count: count) }
+    }
+
+    mutating func remove(_ channel: Channel) {
+        guard let index = (0..<count).first(where: { items[$0].toOpaque() == Unmanaged.passUnretained(channel).toOpaque() })
+        else { return }
+        count &-= 1
+        items[index] = items[count]
+    }
 
     private mutating func grow() {
         let larger = UnsafeMutablePointer<Unmanaged<Channel>>.allocate(capacity: capacity * 2)

@@ -53,8 +53,8 @@ extension Channel {
     }
 
     /// A message that reached the head of the pipeline without becoming bytes (W7).
-    func refuseMessage(_ promise: WritePromise) {
-        promise.complete(state == .active ? TransportError(.unencodableMessage) : refusal(0))
+    func refuseMessage(_ completion: WriteCompletion) {
+        eventLoop.tellRefusal(completion, state == .active ? TransportError(.unencodableMessage) : refusal(0))
     }
 
     // MARK: Admission
@@ -83,12 +83,12 @@ extension Channel {
 
     func refuse(_ completion: WriteCompletion, _ error: TransportError) {
         guard error.code == .outboundQueueFull || error.code == .loopBudgetExhausted else {
-            completion.complete(error)
+            eventLoop.tellRefusal(completion, error)
             return
         }
         eventLoop.outbound.refused += 1
         let policy = error.code == .outboundQueueFull ? configuration.overflow : eventLoop.options.atOutboundBudget
-        completion.complete(error)
+        eventLoop.tellRefusal(completion, error)
         if completion.kind == .none || policy == .closeChannel {
             eventLoop.outbound.closed += 1
             fail(error)
@@ -122,8 +122,8 @@ extension Channel {
     @inline(__always)
     private func append(_ entry: OutboundEntry, _ queue: Unmanaged<OutboundQueue>) -> WriteHandle {
         queue._withUnsafeGuaranteedRef { $0.append(entry) }
-        let handle = WriteHandle(sequence: nextSequence)
-        nextSequence &+= 1
+        let handle = nextHandle
+        nextHandle = handle.advanced(by: 1)
         // Counted after the entry is linked (W9).
         count(entry.weight &+ WaterMark.entryOverhead.bytes)
         if levels.pending > levels.high { updateWritability() }
@@ -146,13 +146,13 @@ extension Channel {
         guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
             return .stale
         }
-        return WriteHandle(sequence: nextSequence &- 1)
+        return nextHandle.advanced(by: -1)
     }
 
     func cancelQueued(_ handle: WriteHandle) -> Bool {
-        guard let queue = queue?.takeUnretainedValue(), handle.sequence < nextSequence else { return false }
-        let first = nextSequence &- UInt64(queue.count)
-        guard handle.sequence >= first, let entry = queue.cancel(Int(handle.sequence &- first)) else { return false }
+        guard let queue = queue?.takeUnretainedValue(),
+            let index = nextHandle.advanced(by: -queue.count).distance(to: handle), let entry = queue.cancel(index)
+        else { return false }
         // The place of the entry, and with it its overhead, stays until the queue gets there.
         count(-entry.weight)
         OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
@@ -162,9 +162,27 @@ extension Channel {
     }
 }
 
+extension EventLoop {
+    /// How deep refusals may nest: a completion that answers each failure with another write must not use up the stack.
+    private static let refusalDepth = 16
+
+    /// At once, as every refusal; deeper down when its turn comes in the mailbox, behind everybody else's work. A loop that
+    /// has ended has no mailbox, and who writes on and on to it is not told any more.
+    fileprivate func tellRefusal(_ completion: WriteCompletion, _ error: TransportError) {
+        if outbound.refusalsUnderWay < Self.refusalDepth {
+            outbound.refusalsUnderWay += 1
+            completion.complete(error)
+            outbound.refusalsUnderWay -= 1
+        } else if phase != .ended {
+            post(LateCompletion(completion, error))
+        }
+    }
+}
+
 /// What a loop's channels have queued altogether, and what happened at the limit. The loop's thread only.
 struct OutboundBudget {
     var pending = 0
+    var refusalsUnderWay = 0
     var refused: UInt64 = 0
     var closed: UInt64 = 0
     let limit: Int

@@ -101,13 +101,15 @@ extension Channel {
 
     // MARK: Completion
 
-    /// The kernel took `bytes`: walks the queue once. Each entry leaves the queue before its completion is told, because
-    /// what is told may write, flush or close.
+    /// The kernel took `bytes`: walks once over what was flushed when the walk began. Each entry leaves the queue before
+    /// its completion is told, because what is told may write, flush or close.
     private func complete(bytes: Int) {
         guard let queue, !writing.isCompleting else { return }
         writing.isCompleting = true
         var left = bytes
-        while queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+        var entries = queue._withUnsafeGuaranteedRef { $0.flushedCount }
+        while entries > 0, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+            entries &-= 1
             let (taken, isFinished) = queue._withUnsafeGuaranteedRef { $0.advanceHead(left) }
             left &-= taken
             guard isFinished else {

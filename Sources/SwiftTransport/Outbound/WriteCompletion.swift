@@ -14,6 +14,8 @@ struct WriteCompletion {
         case continuation
         /// The channel, which closes when the write failed (P4).
         case closeOnFailure
+        /// Several of these.
+        case several
     }
 
     let kind: Kind
@@ -70,7 +72,32 @@ struct WriteCompletion {
         case .closeOnFailure:
             let channel = Unmanaged<Channel>.fromOpaque(pointer).takeRetainedValue()
             if result != nil { channel.close(.immediate) }
+        case .several:
+            for one in Unmanaged<List>.fromOpaque(pointer).takeRetainedValue().all { one.completeAnywhere(result) }
         }
+    }
+
+    /// As ``complete(_:)``, for promises that users complete or drop, on whatever thread that happens: a handler is told on
+    /// its loop all the same, as long as there is one.
+    func completeAnywhere(_ result: WriteResult) {
+        guard kind == .handler, let pointer = UnsafeRawPointer(bitPattern: word) else { return complete(result) }
+        let loop = Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.eventLoop }
+        if loop.isCurrent { complete(result) } else { loop.post(LateCompletion(self, result)) }
+    }
+
+    /// One that tells this one and then `other`.
+    func joined(with other: WriteCompletion) -> WriteCompletion {
+        guard other.kind != .none else { return self }
+        guard kind != .none else { return other }
+        // A list that grows, because a chain of very many would overflow the stack.
+        let list = takeList() ?? List([self])
+        if let others = other.takeList() { list.all += others.all } else { list.all.append(other) }
+        return WriteCompletion(kind: .several, word: UInt(bitPattern: Unmanaged.passRetained(list).toOpaque()), tag: 0)
+    }
+
+    private func takeList() -> List? {
+        guard kind == .several, let pointer = UnsafeRawPointer(bitPattern: word) else { return nil }
+        return Unmanaged<List>.fromOpaque(pointer).takeRetainedValue()
     }
 
     /// Tells how far a write has come. Only for completions that want it.
@@ -84,8 +111,13 @@ struct WriteCompletion {
             }
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.progress?(progress) }
-        case .none, .continuation, .closeOnFailure: break
+        case .none, .continuation, .closeOnFailure, .several: break
         }
+    }
+
+    private final class List {
+        var all: [WriteCompletion]
+        init(_ all: [WriteCompletion]) { self.all = all }
     }
 
     private final class ClosureBox {
@@ -96,4 +128,18 @@ struct WriteCompletion {
             self.progress = progress
         }
     }
+}
+
+/// Tells it on the loop, later; on this thread when there is no loop any more.
+final class LateCompletion: LoopWork {
+    private let completion: WriteCompletion
+    private let result: WriteResult
+
+    init(_ completion: WriteCompletion, _ result: WriteResult) {
+        self.completion = completion
+        self.result = result
+    }
+
+    override func run(on loop: EventLoop) { completion.complete(result) }
+    override func reject() { completion.complete(result) }
 }

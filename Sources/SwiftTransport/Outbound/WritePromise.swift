@@ -1,12 +1,24 @@
-/// Who is to be told how a write ended.
+/// Who is to be told how a write ended. Told exactly once, whatever happens to it.
 ///
-/// A promise belongs to one write. A handler that takes a write over hands the promise to the write that carries the
-/// bytes, or completes it; if it does neither, nobody is ever told.
-public struct WritePromise {
-    let completion: WriteCompletion
+/// A promise belongs to one write and cannot be copied. A handler that takes a write over hands the promise to the write
+/// that carries the bytes, or completes it. If it does neither and lets the promise go, the write has failed with
+/// `.promiseDropped`: nobody waits for ever.
+///
+///     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+///         guard let sealed = seal(buffer) else { return promise.complete(TransportError(.unencodableMessage)) }
+///         context.write(sealed, promise: promise)
+///     }
+///
+/// Whoever waits is told on the channel's loop. Not to be moved to another thread on the way.
+public struct WritePromise: ~Copyable {
+    private var completion: WriteCompletion
+
+    init(_ completion: WriteCompletion) { self.completion = completion }
+
+    deinit { completion.completeAnywhere(TransportError(.promiseDropped)) }
 
     /// Nobody. The cheapest: nothing is stored and nothing is called.
-    public static var none: WritePromise { WritePromise(completion: .none) }
+    public static var none: WritePromise { WritePromise(.none) }
 
     /// A closure, called once on the channel's loop: `nil` means that the kernel has accepted all bytes.
     ///
@@ -14,25 +26,45 @@ public struct WritePromise {
     public static func callback(
         progress: (@Sendable (WriteProgress) -> Void)? = nil, _ body: @escaping @Sendable (WriteResult) -> Void
     ) -> WritePromise {
-        WritePromise(completion: .closure(body, progress: progress))
+        WritePromise(.closure(body, progress: progress))
     }
 
     /// The channel itself: it closes at once when the write fails. For heartbeats.
     public static func closeOnFailure(_ channel: Channel) -> WritePromise {
-        WritePromise(completion: .closeOnFailure(channel))
+        WritePromise(.closeOnFailure(channel))
     }
 
     /// The handler of `context`: ``ChannelHandler/writeCompleted(_:tag:result:)`` is called with `tag`, and with
     /// `progress` also ``ChannelHandler/writeProgressed(_:tag:progress:)``. Allocates nothing.
     public static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WritePromise {
-        WritePromise(completion: .handler(context, tag: tag, progress: progress))
+        WritePromise(.handler(context, tag: tag, progress: progress))
     }
 
     /// True when nobody waits.
     public var isNone: Bool { completion.kind == .none }
 
-    /// Ends the write without sending it. Exactly once, and not if the promise was handed on.
-    public func complete(_ result: WriteResult) { completion.complete(result) }
+    /// Ends the write without sending it: who waits is told `result`, at once.
+    public consuming func complete(_ result: WriteResult) {
+        take().completeAnywhere(result)
+    }
+
+    /// Has whoever waits for `other` told together with, and behind, whoever waits for this one. For handlers that make
+    /// one write of several. Progress is no longer reported: of which write would it be?
+    ///
+    ///     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+    ///         batch.append(buffer)
+    ///         batchPromise.join(promise)
+    ///     }
+    public mutating func join(_ other: consuming WritePromise) {
+        completion = completion.joined(with: other.take())
+    }
+
+    /// What is inside. Whoever takes it must complete it.
+    consuming func take() -> WriteCompletion {
+        let completion = completion
+        discard self
+        return completion
+    }
 }
 
 /// How far a write has come.
@@ -41,12 +73,4 @@ public struct WriteProgress: Sendable, Hashable {
     public let written: Int
     /// Bytes of the write in all.
     public let total: Int
-}
-
-/// Names a write that may still be cancelled. Eight bytes; a handle of a write that is over does nothing.
-public struct WriteHandle: Sendable, Hashable {
-    let sequence: UInt64
-
-    /// The handle of a write that never was queued, or that another handler took over.
-    static let stale = WriteHandle(sequence: .max)
 }

@@ -119,7 +119,7 @@ public final class ChannelContext {
 
     /// Queues a buffer, without a copy unless it is small.
     @discardableResult
-    public func write(_ buffer: Buffer) -> WriteHandle { write(buffer, promise: .none) }
+    public func write(_ buffer: Buffer) -> WriteHandle { write(buffer, completion: .none) }
 
     /// Queues a buffer and has ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler called with `tag` when
     /// it is over. Allocates nothing.
@@ -127,26 +127,25 @@ public final class ChannelContext {
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed.
     @discardableResult
     public func write(_ buffer: Buffer, tag: UInt64) -> WriteHandle {
-        write(buffer, promise: WritePromise(completion: .handler(self, tag: tag)))
+        write(buffer, completion: .handler(self, tag: tag))
     }
 
     /// Queues a buffer whose completion somebody else waits for.
     @discardableResult
-    public func write(_ buffer: Buffer, promise: WritePromise) -> WriteHandle {
-        if let target = Self.findBackwards(.write, from: previous) {
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, promise) }
-            return channel.passedOn(promise.completion)
-        }
-        return channel.enqueue(buffer, promise.completion)
+    public func write(_ buffer: Buffer, promise: consuming WritePromise) -> WriteHandle {
+        write(buffer, completion: promise.take())
     }
 
     /// Queues a message that a handler before this one turns into bytes. If none does, `promise` fails with
     /// `.unencodableMessage` and nothing else happens.
-    public func write(message: any Sendable, promise: WritePromise = .none) {
+    public func write(message: any Sendable, promise: consuming WritePromise = .none) {
+        let completion = promise.take()
         if let target = Self.findBackwards(.write, from: previous) {
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: promise) }
+            target._withUnsafeGuaranteedRef {
+                $0.handler.write($0, message: message, promise: WritePromise(completion))
+            }
         } else {
-            channel.refuseMessage(promise)
+            channel.refuseMessage(completion)
         }
     }
 
@@ -154,8 +153,8 @@ public final class ChannelContext {
     ///
     /// It passes handlers that change bytes by: what goes through them must be read into buffers.
     @discardableResult
-    public func write(_ file: FileRegion, promise: WritePromise = .none) -> WriteHandle {
-        channel.enqueue(file, promise.completion)
+    public func write(_ file: FileRegion, promise: consuming WritePromise = .none) -> WriteHandle {
+        channel.enqueue(file, promise.take())
     }
 
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
@@ -189,7 +188,16 @@ public final class ChannelContext {
         if Self.findBackwards(.write, from: previous) == nil {
             channel.enqueue(lent: bytes, completion)
         } else {
-            write(bytes.take(), promise: WritePromise(completion: completion))
+            write(bytes.take(), completion: completion)
         }
+    }
+
+    @inline(__always) @discardableResult
+    private func write(_ buffer: Buffer, completion: WriteCompletion) -> WriteHandle {
+        guard let target = Self.findBackwards(.write, from: previous) else {
+            return channel.enqueue(buffer, completion)
+        }
+        target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
+        return channel.passedOn(completion)
     }
 }

@@ -37,10 +37,10 @@ public protocol ChannelHandler: AnyObject {
     func channelInactive(_ context: ChannelContext)
 
     /// A write on its way to the network.
-    func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: WritePromise)
+    func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise)
     /// A message on its way to the network that is not bytes yet. A handler that knows its type turns it into bytes, and
     /// hands `promise` to their write; whoever does not passes it on. At the head of the pipeline it fails.
-    func write(_ context: ChannelContext, message: any Sendable, promise: WritePromise)
+    func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise)
     /// A flush on its way to the network.
     func flush(_ context: ChannelContext)
     /// A close on its way to the network.
@@ -77,11 +77,11 @@ extension ChannelHandler {
     /// Passes on.
     public func channelInactive(_ context: ChannelContext) { context.fireChannelInactive() }
     /// Passes on.
-    public func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: WritePromise) {
+    public func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
         context.write(buffer, promise: promise)
     }
     /// Passes on.
-    public func write(_ context: ChannelContext, message: any Sendable, promise: WritePromise) {
+    public func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
         context.write(message: message, promise: promise)
     }
     /// Passes on.

@@ -61,6 +61,37 @@ extension Scenarios {
             }
         }
 
+        /// Switched off by the first piece of a turn that has more, the end of stream among it: the rest is kept in its order.
+        @Test(arguments: Place.all) func whatTheTurnHasLeftIsKept(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let log = Watched(Recording())
+                let (channel, peer) = try await group.connection(place) {
+                    [RecordingHandler(log) { $0.onRead = { context, _ in context.channel.setAutomaticReading(false) } }]
+                }
+                // More than a chunk, so that it takes several reads.
+                let sent = Pattern(seed: 23).bytes(at: 0, count: 150_000)
+                try await withLoopHeld(group.loops[0]) {
+                    try await blocking {
+                        try peer.write(sent)
+                        peer.close()
+                    }
+                }
+                try await log.wait(for: "the first piece") { $0.events.last == .readComplete }
+                for _ in 0..<20 { await group.settle() }
+                let first = log.value
+                #expect(first.events == [.added, .active, .read, .readComplete])
+                #expect(first.bytes.count < sent.count)
+                // Each piece switches it off again.
+                while log.value.events.last != .removed {
+                    let before = log.value.events.count
+                    channel.setAutomaticReading(true)
+                    try await log.wait(for: "the next piece, or the end") { $0.events.count > before }
+                }
+                #expect(log.value.bytes == sent)
+                #expect(log.value.rounds == [.added, .active, .read, .readComplete, .inputClosed, .inactive, .removed])
+            }
+        }
+
         /// A close does not wait for somebody to switch reading on.
         @Test(arguments: Place.all) func aCloseWhileItIsOff(_ place: Place) async throws {
             try await withGroup(place.engine) { group in

@@ -58,6 +58,43 @@ extension WritePath {
             }
         }
 
+        /// P1: a task that was cancelled before it wrote writes nothing, on the loop as elsewhere.
+        @Test(arguments: WritePath.engines, [true, false])
+        func cancelledBefore(engine: Engine, onLoop: Bool) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let channel = rig.channel
+                for flush in [true, false] {
+                    let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
+                        withUnsafeCurrentTask { $0?.cancel() }
+                        return await channel.result(of: Buffer("never"), flush: flush)
+                    }
+                    #expect(await task.value?.code == .cancelled)
+                }
+                try await channel.send(Buffer("kept"))
+                #expect(await rig.peer.read(4) == Array("kept".utf8))
+            }
+        }
+
+        /// P1: a handler that holds the flush up leaves the task the time to take its write back.
+        @Test(arguments: WritePath.engines, [true, false])
+        func cancelledWhileTheFlushIsHeldUp(engine: Engine, onLoop: Bool) async throws {
+            final class HoldsUp: ChannelHandler {
+                static let interests: ChannelEvents = [.flush]
+                func flush(_ context: ChannelContext) {}
+            }
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [HoldsUp(), Recorder($0)] }) { rig in
+                let channel = rig.channel
+                let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
+                    await channel.result(of: Buffer("never"))
+                }
+                try await rig.until { $0.levels.pending > 0 }
+                task.cancel()
+                #expect(await task.value?.code == .cancelled)
+                #expect(channel.pendingBytes == WritePath.pending(0))
+            }
+        }
+
         /// P5: every one of many tasks is resumed exactly once when the channel is cut off (a second time would trap).
         @Test(arguments: WritePath.engines)
         func allAreToldWhenItIsCutOff(engine: Engine) async throws {

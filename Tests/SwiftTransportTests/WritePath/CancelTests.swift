@@ -109,5 +109,31 @@ extension WritePath {
                 #expect(log.done == [.done(0, nil), .done(1, nil)])
             }
         }
+
+        /// P1: a handle says which channel it is of: the same write of another channel stays.
+        @Test(arguments: WritePath.engines)
+        func handleOfAnotherChannel(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let other = try await Rig.open(rig.group)
+                try await rig.run { channel in
+                    let mine = channel.recorderContext.write(Buffer("mine"))
+                    let theirs = other.channel.recorderContext.write(Buffer("theirs"))
+                    #expect(mine != theirs)
+                    #expect(!channel.cancel(theirs) && !other.channel.cancel(mine))
+                    #expect(channel.cancel(mine) && other.channel.cancel(theirs))
+                }
+            }
+        }
+
+        /// Eight bytes; the numbers start anew inside the channel's mark when they are used up.
+        @Test func handlesWrapAround() {
+            #expect(MemoryLayout<WriteHandle>.size == 8)
+            let (first, other) = (WriteHandle.first(), WriteHandle.first())
+            let last = first.advanced(by: -1)
+            #expect(last.distance(to: first) == 1 && last.advanced(by: 1) == first)
+            #expect(first.distance(to: last) == 1 << 40 - 1)
+            #expect(first.distance(to: other) == nil && last.distance(to: other) == nil)
+            #expect(first.distance(to: .stale) == nil)
+        }
     }
 }

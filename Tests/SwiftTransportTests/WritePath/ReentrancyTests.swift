@@ -27,6 +27,78 @@ extension WritePath {
             }
         }
 
+        /// Whoever writes empty buffers for ever, from completion to completion, leaves the loop its turns (W19's promise).
+        @Test(arguments: WritePath.engines, ["", "first"])
+        func emptyWritesForEver(engine: Engine, first: String) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.recorder.onCompleted = { context, tag in
+                        guard context.channel.isActive else { return }
+                        context.write(Buffer(), tag: tag)
+                        context.flush()
+                    }
+                    channel.recorderContext.write(Buffer(first), tag: 0)
+                    channel.flush()
+                }
+                await log.untilDone(1000)
+                let another = try await Rig.open(rig.group)
+                try await another.channel.send(Buffer("another"))
+                #expect(await another.peer.read(7) == Array("another".utf8))
+                // Closed while it is listed for its next turn.
+                rig.channel.close(.immediate)
+                await rig.channel.closed()
+                #expect(log.done.dropLast().allSatisfy { $0 == .done(0, nil) } && log.done.last == .done(0, .closed))
+            }
+        }
+
+        /// netty#1501: who answers every failure with the next write uses up neither the stack nor the loop.
+        @Test(arguments: WritePath.engines, [false, true])
+        func retriesForEver(engine: Engine, closed: Bool) async throws {
+            let mark = WaterMark(low: 100, high: 1000, hardLimit: 1000)
+            try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
+                let log = rig.log
+                let count: UInt64 = 200_000
+                try await rig.run { channel in
+                    let context = channel.recorderContext
+                    channel.write(Buffer(WritePath.bytes(900)))
+                    if closed { channel.close(.immediate) }
+                    let retry = Retry(count)
+                    channel.pipeline.addLast(retry)
+                    context.write(Buffer(WritePath.bytes(1000)), promise: .callback { _ in })
+                    retry.begin(log)
+                    // The first of them at once, the rest in turns of their own.
+                    #expect(retry.tries > 0 && retry.tries < 100)
+                }
+                await log.until(.note("gave up"))
+                await rig.channel.eventLoop.run {}
+            }
+        }
+
+        private final class Retry: ChannelHandler, @unchecked Sendable {
+            private let limit: UInt64
+            private(set) var tries: UInt64 = 0
+            private var context: ChannelContext?
+            private var log: Log?
+            init(_ limit: UInt64) { self.limit = limit }
+
+            func handlerAdded(_ context: ChannelContext) { self.context = context }
+            func begin(_ log: Log) {
+                self.log = log
+                write()
+            }
+            private func write() { context?.write(Buffer(WritePath.bytes(1000)), tag: tries) }
+            func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
+                tries += 1
+                if result == nil || tries == limit {
+                    log?.add(.note(result == nil ? "succeeded" : "gave up"))
+                    self.context = nil
+                } else {
+                    write()
+                }
+            }
+        }
+
         /// LocalChannelTest.testWriteInWritePromiseCompletePreservesOrder: written in the completion of the first of three means
         /// sent after the third.
         @Test(arguments: WritePath.engines)
