@@ -31,8 +31,8 @@ struct TurnList {
     }
 
     mutating func remove(_ channel: Channel) {
-        guard let index = (0..<count).first(where: { items[$0].toOpaque() == Unmanaged.passUnretained(channel).toOpaque() })
-        else { return }
+        let item = Unmanaged.passUnretained(channel).toOpaque()
+        guard let index = (0..<count).first(where: { items[$0].toOpaque() == item }) else { return }
         count &-= 1
         items[index] = items[count]
     }

@@ -15,8 +15,6 @@ public struct WriteHandle: Sendable, Hashable {
     /// The handle of a write that never was queued, or that another handler took over.
     static let stale = WriteHandle(bits: .max)
 
-    private init(bits: UInt64) { self.bits = bits }
-
     /// The handle of the first write of a new channel.
     static func first() -> WriteHandle {
         // The mark of the stale handle is nobody's.

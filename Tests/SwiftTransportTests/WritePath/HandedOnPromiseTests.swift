@@ -104,7 +104,9 @@ extension WritePath {
             try await WritePath.withRig(engine) { rig in
                 let (log, loop) = (rig.log, rig.loop)
                 let context = try await rig.run { channel in
-                    channel.recorder.onCompleted = { _, _ in log.add(.note(loop.isCurrent ? "on its loop" : "elsewhere")) }
+                    channel.recorder.onCompleted = { _, _ in
+                        log.add(.note(loop.isCurrent ? "on its loop" : "elsewhere"))
+                    }
                     return Unchecked(channel.recorderContext)
                 }
                 do {
