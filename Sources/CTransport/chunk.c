@@ -10,6 +10,7 @@ struct ct_chunk_pool {
     uint32_t chunk_size;
     uint32_t references;           // atomic: the loop, and every chunk
     uint64_t budget;
+    uint64_t share_threshold;
     uint64_t bytes;                // atomic: of all chunks, spare ones too
     uint32_t memory_wanted;        // atomic: connections starve; wake the loop when memory comes back
     uint32_t spare_count;          // the loop's thread only, as are the next two
@@ -19,12 +20,16 @@ struct ct_chunk_pool {
     ct_mailbox *mailbox;
 };
 
-ct_chunk_pool *ct_chunk_pool_create(uint32_t chunk_size, uint64_t budget, ct_mailbox *mailbox) {
-    ct_assert(chunk_size % 4096 == 0);
+ct_chunk_pool *ct_chunk_pool_create(const ct_loop_options *options, ct_mailbox *mailbox) {
+    ct_assert(options->chunk_size % 4096 == 0);
     ct_chunk_pool *pool = ct_memory_allocate(sizeof *pool);
     if (!pool) return NULL;
     ct_mailbox_retain(mailbox);
-    *pool = (ct_chunk_pool){.chunk_size = chunk_size, .references = 1, .budget = budget, .mailbox = mailbox};
+    *pool = (ct_chunk_pool){.chunk_size = options->chunk_size,
+                            .references = 1,
+                            .budget = options->receive_budget,
+                            .share_threshold = options->share_threshold,
+                            .mailbox = mailbox};
     return pool;
 }
 
@@ -96,8 +101,9 @@ void ct_chunk_release(ct_chunk *chunk) {
     }
 }
 
-bool ct_chunk_is_scarce(const ct_chunk *chunk) {
-    return __atomic_load_n(&chunk->pool->bytes, __ATOMIC_RELAXED) > chunk->pool->budget / 2;
+bool ct_chunk_is_worth_sharing(const ct_chunk *chunk, uint64_t bytes) {
+    const ct_chunk_pool *pool = chunk->pool;
+    return bytes >= pool->share_threshold && __atomic_load_n(&pool->bytes, __ATOMIC_RELAXED) <= pool->budget / 2;
 }
 
 void ct_chunk_pool_want_memory(ct_chunk_pool *pool, bool wanted) {

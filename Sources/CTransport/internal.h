@@ -86,7 +86,7 @@ uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity);
 
 // ---------------------------------------------------------------------------------------------------------- chunks
 
-ct_chunk_pool *_Nullable ct_chunk_pool_create(uint32_t chunk_size, uint64_t budget, ct_mailbox *mailbox);
+ct_chunk_pool *_Nullable ct_chunk_pool_create(const ct_loop_options *options, ct_mailbox *mailbox);
 void ct_chunk_pool_close(ct_chunk_pool *pool);   // the loop's reference
 // The loop's thread. With one reference; NULL when the budget is used up or memory ran out.
 ct_chunk *_Nullable ct_chunk_take(ct_chunk_pool *pool);

@@ -50,7 +50,7 @@ ct_loop *ct_loop_create(const ct_loop_options *given, ct_failure *failure) {
     loop->now = ct_clock_now();
     ct_wheel_init(&loop->wheel, loop->now);
     ct_mailbox *mailbox = ct_mailbox_create(failure);
-    ct_chunk_pool *pool = mailbox ? ct_chunk_pool_create(options.chunk_size, options.receive_budget, mailbox) : NULL;
+    ct_chunk_pool *pool = mailbox ? ct_chunk_pool_create(&options, mailbox) : NULL;
     if (mailbox) loop->mailbox = mailbox;
     if (pool) loop->pool = pool;
     if (!pool || ct_slot_table_init(&loop->slots) < 0) {

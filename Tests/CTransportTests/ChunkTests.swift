@@ -186,20 +186,36 @@ import Testing
             #expect(loop.reaches { endpoint.received.count == 100 })
             let chunk = loop.held[0]
             ct_chunk_retain(chunk)
-            #expect(!ct_chunk_is_scarce(chunk))
+            #expect(ct_chunk_is_worth_sharing(chunk, 1))
             peer.write(pattern(100_000))
             #expect(loop.reaches { loop.statistics.chunk_bytes > UInt64(Self.budget / 2) })
-            #expect(ct_chunk_is_scarce(chunk))
+            #expect(!ct_chunk_is_worth_sharing(chunk, 1))
             let shared = Handle(chunk)
-            let elsewhere = TestThread { ct_chunk_is_scarce(shared.pointer) }.join()
+            let elsewhere = TestThread { !ct_chunk_is_worth_sharing(shared.pointer, 1) }.join()
             #expect(elsewhere)
             loop.close(endpoint)
             // On another thread the memory goes back to the allocator at once instead of to the loop's spare chunks.
             let held = Handle(loop.held)
             loop.held = []
             TestThread { for chunk in held.pointer { ct_chunk_release(chunk) } }.join()
-            #expect(!ct_chunk_is_scarce(chunk))
+            #expect(ct_chunk_is_worth_sharing(chunk, 1))
             ct_chunk_release(chunk)
+        }
+    }
+
+    /// Slices below the loop's threshold are told to be copied.
+    @Test(arguments: Variant.all)
+    func smallSlicesAreNotWorthSharing(variant: Variant) throws {
+        var options = ct_loop_options()
+        options.share_threshold = 4096
+        try withLoop(variant, options: options) { loop in
+            let (endpoint, peer) = try loop.connection()
+            loop.keepsChunks = true
+            peer.write(pattern(100))
+            #expect(loop.reaches { endpoint.received.count == 100 })
+            #expect(!ct_chunk_is_worth_sharing(loop.held[0], 4095))
+            #expect(ct_chunk_is_worth_sharing(loop.held[0], 4096))
+            loop.releaseHeld()
         }
     }
 

@@ -12,15 +12,29 @@ extension Scenarios {
 
         static let sizes = [
             1, 1023, 1024, 1025, OutboundMemory.blockCapacity - 1, OutboundMemory.blockCapacity,
-            OutboundMemory.blockCapacity + 1, ReadBytes.shareThreshold.bytes - 1, ReadBytes.shareThreshold.bytes,
-            ReadBytes.shareThreshold.bytes + 1, 16383, 16384, 16385, 65535, 65536, 65537,
+            OutboundMemory.blockCapacity + 1, 4095, 4096, 4097, 16383, 16384, 16385, 65535, 65536, 65537,
         ]
 
         /// Several connections at once, because what one of them writes too much lands in its neighbour's memory.
         @Test(arguments: Place.all, Style.allCases) func echoIsExactAroundEveryThreshold(_ place: Place, _ style: Style)
             async throws
         {
-            try await withGroup(place.engine) { group in
+            try await echo(place, style, LoopOptions())
+        }
+
+        /// The thresholds are the user's to choose: nothing is copied that need not be, or everything that can.
+        @Test(arguments: Place.all, Style.allCases) func echoIsExactWithoutThresholds(_ place: Place, _ style: Style)
+            async throws
+        {
+            var options = LoopOptions()
+            (options.copyLimit, options.shareThreshold) = (0, 0)
+            try await echo(place, style, options)
+            (options.copyLimit, options.shareThreshold) = (.bytes(.max), .bytes(.max))
+            try await echo(place, style, options)
+        }
+
+        private func echo(_ place: Place, _ style: Style, _ options: LoopOptions) async throws {
+            try await withGroup(place.engine, options: options) { group in
                 let server = try await group.serve(place) { [StyledEcho(style)] }
                 let wrong = try await blocking {
                     let peers = try (0..<8).map { _ in try RawSocket.connect(to: server.address) }

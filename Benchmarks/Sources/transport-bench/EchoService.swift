@@ -11,13 +11,7 @@ struct EchoService {
     var engineName: String { group.loops[0].engine.rawValue }
 
     /// Binds, and serves from then on.
-    static func start(host: String, port: UInt16, loops: Int, engine: Engine) async throws -> EchoService {
-        var options = LoopOptions()
-        switch engine {
-        case .automatic: options.engine = .automatic
-        case .uring: options.engine = .only(.uring)
-        case .epoll: options.engine = .only(.epoll)
-        }
+    static func start(host: String, port: UInt16, loops: Int, options: LoopOptions) async throws -> EchoService {
         let group = try EventLoopGroup(loops: loops == 0 ? EventLoopGroup.availableCores : loops, options: options)
         let server = try await ServerBootstrap(group: group)
             // Room for one message of a megabyte; beyond it reading pauses.

@@ -14,9 +14,9 @@ struct Measurement: Codable, Sendable {
 
     /// Runs the scenario against a fresh server.
     static func take(
-        _ peer: Peer, _ scenario: Scenario, round: Int, plan: ComparisonPlan, pinning: Pinning
+        _ peer: Peer, _ scenario: Scenario, round: Int, plan: ComparisonPlan, pinning: Pinning, extra: [String] = []
     ) throws -> Measurement {
-        let server = try pinning.asServer { try PeerProcess(peer, host: plan.host, engine: plan.engine) }
+        let server = try pinning.asServer { try PeerProcess(peer, host: plan.host, engine: plan.engine, extra: extra) }
         defer { server.stop() }
         var before: ProcStat.CPU?
         var after: ProcStat.CPU?

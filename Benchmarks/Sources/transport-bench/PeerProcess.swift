@@ -14,8 +14,10 @@ final class PeerProcess {
     private static let stopTimeout: Duration = .seconds(5)
 
     /// Starts the server on a port the kernel chooses and waits until it says it is ready.
-    init(_ peer: Peer, host: String, engine: Engine = .automatic) throws {
-        let arguments = peer.arguments(host: host, engine: engine)
+    ///
+    /// - Parameter extra: more arguments, for a peer that knows them.
+    init(_ peer: Peer, host: String, engine: Engine = .automatic, extra: [String] = []) throws {
+        let arguments = peer.arguments(host: host, engine: engine) + extra
         let errorFile = FileManager.default.temporaryDirectory
             .appendingPathComponent("transport-bench-\(getpid())-\(UUID().uuidString).stderr")
         let child = try ChildProcess(

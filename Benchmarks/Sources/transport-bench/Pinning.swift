@@ -14,6 +14,12 @@ struct Pinning {
         pair = all.count >= 2 ? (all[0], all[1]) : nil
     }
 
+    /// The numbers of the processors this process may use, ascending.
+    static var processors: [Int] {
+        var numbers = [UInt32](repeating: 0, count: 1024)
+        return numbers.prefix(Int(cload_allowed_processors(&numbers, UInt32(numbers.count)))).map(Int.init)
+    }
+
     var description: String {
         pair.map { "server pinned to CPU \($0.server), load to CPU \($0.load)" }
             ?? "NOT pinned: only one processor, server and load share it"

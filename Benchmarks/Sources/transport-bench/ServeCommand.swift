@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SwiftTransport
 
 /// Runs a server built on the library until it is told to stop.
 struct ServeCommand: ParsableCommand {
@@ -24,6 +25,9 @@ struct ServeCommand: ParsableCommand {
         @Option(help: "The engine: \(Engine.allCases.map(\.rawValue).joined(separator: ", ")).")
         var engine = Engine.automatic
 
+        @Option(help: "Bytes from which on what was received is sent on without a copy; default the library's.")
+        var shareThreshold: Int?
+
         func validate() throws {
             guard loops >= 0 else { throw ValidationError("--loops must not be negative.") }
         }
@@ -31,11 +35,18 @@ struct ServeCommand: ParsableCommand {
         func run() async throws {
             // Before the server starts: a signal that comes early must not kill it half open.
             let stop = StopSignal()
-            let service = try await EchoService.start(host: host, port: port, loops: loops, engine: engine)
+            let service = try await EchoService.start(host: host, port: port, loops: loops, options: options)
             print("ready port=\(service.port) pid=\(getpid()) engine=\(service.engineName)")
             fflush(nil)
             await stop.received()
             try await service.stop()
+        }
+
+        private var options: LoopOptions {
+            var options = LoopOptions()
+            options.engine = engine.choice
+            if let shareThreshold { options.shareThreshold = .bytes(shareThreshold) }
+            return options
         }
     }
 }

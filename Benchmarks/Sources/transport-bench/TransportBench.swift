@@ -8,6 +8,6 @@ struct TransportBench: AsyncParsableCommand {
         abstract: "Measures SwiftTransport beside SwiftNIO and hand-written C.",
         subcommands: [
             ServeCommand.self, LoadCommand.self, CompareCommand.self, MemoryCommand.self, MicroCommand.self,
-            MicroWorkerCommand.self, DoctorCommand.self,
+            MicroWorkerCommand.self, ThresholdsCommand.self, DoctorCommand.self,
         ])
 }

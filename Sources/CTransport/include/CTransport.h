@@ -142,8 +142,9 @@ static inline void ct_chunk_retain(ct_chunk *chunk) {
 // Any thread.
 void ct_chunk_release(ct_chunk *chunk);
 
-// True while so much receive memory is out that slices should be copied instead of kept (half the budget). Any thread.
-bool ct_chunk_is_scarce(const ct_chunk *chunk);
+// False for slices that should be copied instead of kept: below the loop's threshold all, and every one while half of the
+// budget is out. Any thread.
+bool ct_chunk_is_worth_sharing(const ct_chunk *chunk, uint64_t bytes);
 
 // ---------------------------------------------------------------------------------------------------------- loops
 
@@ -159,6 +160,7 @@ typedef struct ct_loop_options {
     uint32_t chunk_size;            // bytes; 0: 64 KiB
     uint32_t chunks_lent;           // how many chunks the kernel holds; 0: 32, or 128 classic ones
     uint64_t receive_budget;        // bytes of receive memory for this loop; 0: 64 MiB
+    uint64_t share_threshold;       // smallest slice worth keeping a chunk for
     bool classic_buffers;           // for tests: do not use incremental buffer consumption
 } ct_loop_options;
 

@@ -46,19 +46,16 @@ public struct ReadBytes: ~Escapable {
 
     /// Keeps the bytes beyond the call.
     ///
-    /// From ``shareThreshold`` on without a copy: the buffer shares the receive memory, and the kernel gets a fresh
-    /// chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
+    /// From ``LoopOptions/shareThreshold`` on without a copy: the buffer shares the receive memory, and the kernel gets a
+    /// fresh chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
     /// everything while half of the loop's receive budget is out.
     public func take() -> Buffer {
         if let storage {
             return Buffer(storage: storage.takeUnretainedValue(), start: start, count: count)
         }
-        if let chunk, count >= Self.shareThreshold.bytes, !ct_chunk_is_scarce(chunk) {
+        if let chunk, ct_chunk_is_worth_sharing(chunk, UInt64(count)) {
             return Buffer(storage: BufferStorage.owner(of: chunk), start: start, count: count)
         }
         return Buffer(copying: UnsafeRawBufferPointer(start: start, count: count))
     }
-
-    /// Pieces below this size are copied when they are kept: a sixteenth of a chunk.
-    public static let shareThreshold: ByteCount = .kibibytes(4)
 }

@@ -110,7 +110,6 @@ extension EventLoop {
         releaseRemovedContexts()
         while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).release() }
         outboundMemory.deallocate()
-        outboundMemory = OutboundMemory()
         ct_loop_destroy(core)
         executor.lateJobs.begin(on: executor)
         shutdown?.complete()

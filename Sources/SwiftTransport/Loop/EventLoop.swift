@@ -26,7 +26,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var readers: TurnList
     @exclusivity(unchecked) var dirty: TurnList
     @exclusivity(unchecked) var channels = ChannelRegistry()
-    @exclusivity(unchecked) var outboundMemory = OutboundMemory()
+    @exclusivity(unchecked) var outboundMemory: OutboundMemory
     @exclusivity(unchecked) var outbound: OutboundBudget
     @exclusivity(unchecked) var pausedListeners: [Listener] = []
     @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
@@ -53,6 +53,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         engine = ct_loop_engine(core) == CT_ENGINE_URING ? .uring : .epoll
         self.index = index
         self.options = options
+        outboundMemory = OutboundMemory(options)
         outbound = OutboundBudget(limit: options.outboundBudget.bytes)
         readers = TurnList()
         dirty = TurnList()

@@ -21,6 +21,13 @@ public struct LoopOptions: Sendable {
     /// closed too. Counted in ``LoopStatistics``.
     public var atOutboundBudget = WaterMark.Overflow.failWrite
 
+    /// Buffers up to this size are copied behind each other when they are written, so that many small writes leave as one
+    /// piece; larger ones are sent from where they are. Default 1 KiB, at most 4,080 bytes.
+    public var copyLimit: ByteCount = .kibibytes(1)
+    /// Received bytes below this size are copied when they are kept or written; from it on the receive memory itself is
+    /// shared, a chunk of 64 KiB for as long as any part of it is in use. Default 4 KiB.
+    public var shareThreshold: ByteCount = .kibibytes(4)
+
     /// The defaults.
     public init() {}
 
@@ -30,6 +37,7 @@ public struct LoopOptions: Sendable {
         var native = ct_loop_options()
         native.engine = nativeEngine
         native.receive_budget = UInt64(receiveBudget.bytes)
+        native.share_threshold = UInt64(shareThreshold.bytes)
         return native
     }
 

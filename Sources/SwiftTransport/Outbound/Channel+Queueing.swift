@@ -4,26 +4,22 @@ internal import Synchronization
 
 // From a write at the head of the pipeline to an entry in the queue. The loop's thread only.
 extension Channel {
-    /// Buffers up to this size are copied behind each other instead of being sent from where they are: up to here one
-    /// memcpy costs less than one more vector (transport-bench micro).
-    private static let copyLimit = 1024
-
     @discardableResult
     func enqueue(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(buffer.count, completion) else { return .stale }
-        guard buffer.count > Self.copyLimit, let storage = buffer.storage, let start = buffer.start else {
+        guard buffer.count > eventLoop.outboundMemory.copyLimit, let storage = buffer.storage, let start = buffer.start else {
             return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
         }
         let owner = OutboundOwner.object(.passRetained(storage))
         return append(OutboundEntry(start, buffer.count, owner, completion), queue)
     }
 
-    /// Lent bytes: large ones are sent from the receive memory itself.
+    /// Lent bytes: those worth it are sent from the receive memory itself.
     func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) {
         guard let queue = admit(bytes.count, completion) else { return }
-        if bytes.count <= OutboundMemory.blockCapacity {
+        if bytes.count <= eventLoop.outboundMemory.lentCopyLimit {
             _ = appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
-        } else if let chunk = bytes.chunk, !ct_chunk_is_scarce(chunk) {
+        } else if let chunk = bytes.chunk, ct_chunk_is_worth_sharing(chunk, UInt64(bytes.count)) {
             ct_chunk_retain(chunk)
             _ = append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
         } else {
@@ -35,7 +31,7 @@ extension Channel {
     }
 
     func enqueueCopy(_ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion) {
-        if bytes.count > Self.copyLimit {
+        if bytes.count > eventLoop.outboundMemory.copyLimit {
             enqueue(Buffer(copying: bytes), completion)
         } else if let queue = admit(bytes.count, completion) {
             _ = appendCopy(bytes, completion, queue)

@@ -18,10 +18,18 @@ struct OutboundMemory {
     private static let spareBlocksLimit = 256
     private static let spareQueuesLimit = 1024
 
+    /// Writes up to here are copied into blocks: owned bytes, and lent ones.
+    let copyLimit: Int
+    let lentCopyLimit: Int
     private var spareBlocks: UnsafeMutablePointer<Block>?
     private var spareBlockCount = 0
     private var spareQueues: UnsafeMutablePointer<Unmanaged<OutboundQueue>>?
     private var spareQueueCount = 0
+
+    init(_ options: LoopOptions) {
+        copyLimit = min(options.copyLimit.bytes, Self.blockCapacity)
+        lentCopyLimit = min(options.shareThreshold.bytes - 1, Self.blockCapacity)
+    }
 
     mutating func takeBlock() -> UnsafeMutablePointer<Block> {
         if let block = spareBlocks {
@@ -65,7 +73,8 @@ struct OutboundMemory {
         spareQueueCount &+= 1
     }
 
-    func deallocate() {
+    /// Frees what is spare.
+    mutating func deallocate() {
         var block = spareBlocks
         while let current = block {
             block = current.pointee.next
@@ -73,5 +82,6 @@ struct OutboundMemory {
         }
         for index in 0..<spareQueueCount { spareQueues?[index].release() }
         spareQueues?.deallocate()
+        (spareBlocks, spareBlockCount, spareQueues, spareQueueCount) = (nil, 0, nil, 0)
     }
 }

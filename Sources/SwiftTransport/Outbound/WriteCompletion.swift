@@ -91,7 +91,7 @@ struct WriteCompletion {
         guard kind != .none else { return other }
         // A list that grows, because a chain of very many would overflow the stack.
         let list = takeList() ?? List([self])
-        if let others = other.takeList() { list.all += others.all } else { list.all.append(other) }
+        list.all.append(other)
         return WriteCompletion(kind: .several, word: UInt(bitPattern: Unmanaged.passRetained(list).toOpaque()), tag: 0)
     }
 

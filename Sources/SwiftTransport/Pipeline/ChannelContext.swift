@@ -102,7 +102,8 @@ public final class ChannelContext {
 
     /// Queues lent bytes for sending; sent at the next flush.
     ///
-    /// Pieces from 4 KiB on are sent from the receive memory itself, smaller ones are copied behind each other.
+    /// Pieces from ``LoopOptions/shareThreshold`` on are sent from the receive memory itself, smaller ones are copied behind
+    /// each other.
     public func write(_ bytes: ReadBytes) { write(bytes, completion: .none) }
 
     /// Queues lent bytes and has ``ChannelHandler/writeCompleted(_:tag:result:)`` called with `tag` when it is over.

@@ -62,7 +62,7 @@ extension WritePath {
             }
         }
 
-        /// P5: two lists joined are one list, and very many do not need a deep stack.
+        /// P5: lists may be joined too, and very many promises do not need a deep stack.
         @Test func manyJoined() {
             let log = Log()
             var left = WritePromise.none

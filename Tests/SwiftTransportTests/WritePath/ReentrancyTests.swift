@@ -45,10 +45,35 @@ extension WritePath {
                 let another = try await Rig.open(rig.group)
                 try await another.channel.send(Buffer("another"))
                 #expect(await another.peer.read(7) == Array("another".utf8))
-                // Closed while it is listed for its next turn.
                 rig.channel.close(.immediate)
                 await rig.channel.closed()
                 #expect(log.done.dropLast().allSatisfy { $0 == .done(0, nil) } && log.done.last == .done(0, .closed))
+            }
+        }
+
+        /// Flushed for its next turn and closed in this one: it is not on the loop's list any more when it is freed.
+        @Test(arguments: WritePath.engines)
+        func closedBehindItsFlush(engine: Engine) async throws {
+            final class Closer: ChannelHandler {
+                let log: Log
+                init(_ log: Log) { self.log = log }
+                func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
+                    guard result == nil else { return log.add(.done(Int(tag), result?.code)) }
+                    context.write(Buffer(), tag: tag + 1)
+                    context.flush()
+                    context.close(.immediate)
+                    #expect(context.eventLoop.dirty.count == 2)
+                }
+                func channelInactive(_ context: ChannelContext) { #expect(context.eventLoop.dirty.count == 0) }
+            }
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [Closer($0)] }) { rig in
+                try await rig.run { channel in
+                    channel.pipeline.context(of: Closer.self)?.write(Buffer(), tag: 0)
+                    channel.flush()
+                }
+                await rig.channel.closed()
+                #expect(rig.log.done == [.done(1, .closed)])
             }
         }
 

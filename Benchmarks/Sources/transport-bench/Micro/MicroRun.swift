@@ -62,30 +62,3 @@ struct MicroRun {
         }
     }
 }
-
-/// Reads and forgets what the measured processes send. It is the library's own work, but not in their process.
-private struct Drain {
-    private let group: EventLoopGroup
-    private let server: ServerChannel
-
-    var port: UInt16 { server.localAddress.port }
-
-    static func start(processor: Int?) async throws -> Drain {
-        var options = LoopOptions()
-        options.cpus = processor.map { [$0] } ?? []
-        let group = try EventLoopGroup(loops: 1, options: options)
-        return Drain(group: group, server: try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0))
-    }
-
-    func stop() async {
-        await group.shutdown(within: .zero)
-    }
-}
-
-extension Pinning {
-    /// The numbers of the processors this process may use, ascending.
-    fileprivate static var processors: [Int] {
-        var numbers = [UInt32](repeating: 0, count: 1024)
-        return numbers.prefix(Int(cload_allowed_processors(&numbers, UInt32(numbers.count)))).map(Int.init)
-    }
-}

@@ -13,17 +13,22 @@ struct MicroStage {
     var loop: EventLoop { measured.loops[0] }
 
     /// - Parameter processors: one for each loop, if there are two.
-    init(drain: SocketAddress, duration: Duration, engine: Engine, processors: [Int]) throws {
+    init(
+        drain: SocketAddress, duration: Duration, engine: Engine, processors: [Int], copyLimit: ByteCount? = nil
+    ) throws {
         self.drain = drain
         self.duration = duration
-        measured = try Self.group(engine, pinnedTo: processors.prefix(1))
-        other = try Self.group(engine, pinnedTo: processors.suffix(1))
+        measured = try Self.group(engine, pinnedTo: processors.prefix(1), copyLimit)
+        other = try Self.group(engine, pinnedTo: processors.suffix(1), copyLimit)
     }
 
-    private static func group(_ engine: Engine, pinnedTo processors: ArraySlice<Int>) throws -> EventLoopGroup {
+    private static func group(
+        _ engine: Engine, pinnedTo processors: ArraySlice<Int>, _ copyLimit: ByteCount?
+    ) throws -> EventLoopGroup {
         var options = LoopOptions()
         options.engine = engine.choice
         options.cpus = Array(processors)
+        if let copyLimit { options.copyLimit = copyLimit }
         return try EventLoopGroup(loops: 1, options: options)
     }
 
@@ -32,20 +37,15 @@ struct MicroStage {
         try await ClientBootstrap(group: measured).handlers(handlers).connect(to: drain)
     }
 
+    /// Closes everything.
+    func end() async {
+        await measured.shutdown(within: .seconds(1))
+        await other.shutdown(within: .seconds(1))
+    }
+
     /// Runs `body` on the measured loop and waits for what it reports.
     func onLoop<Answer: Sendable>(_ body: @escaping @Sendable () -> Answer) async throws -> Answer {
         guard let answer = await loop.run(body) else { throw BenchError("the event loop has shut down") }
         return answer
-    }
-}
-
-extension Engine {
-    /// The same in the library's words.
-    var choice: EngineChoice {
-        switch self {
-        case .automatic: .automatic
-        case .uring: .only(.uring)
-        case .epoll: .only(.epoll)
-        }
     }
 }

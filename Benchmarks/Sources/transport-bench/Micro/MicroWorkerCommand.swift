@@ -11,10 +11,12 @@ struct MicroWorkerCommand: AsyncParsableCommand {
     @Option var engine = Engine.automatic
     @Option(parsing: .upToNextOption) var processors: [Int] = []
 
+    /// Sizes to write, each copied and gathered, instead of measuring everything.
+    @Option(parsing: .upToNextOption) var sizes: [Int] = []
+
     func run() async throws {
-        let stage = try MicroStage(
-            drain: SocketAddress(host: "127.0.0.1", port: port), duration: .seconds(seconds), engine: engine,
-            processors: processors)
+        if !sizes.isEmpty { return try await sweep() }
+        let stage = try stage()
         var figures = [
             try await WriteCost.measure(batch: 32, on: stage),
             try await WriteCost.measure(batch: 1, on: stage),
@@ -25,7 +27,26 @@ struct MicroWorkerCommand: AsyncParsableCommand {
         figures += try await ExecuteCost.stream(on: stage)
         figures.append(try await ExecuteCost.pingPong(on: stage))
         for figure in figures { print(figure.line) }
-        await stage.measured.shutdown(within: .seconds(1))
-        await stage.other.shutdown(within: .seconds(1))
+        await stage.end()
+    }
+
+    private func sweep() async throws {
+        let copying = try stage(copyLimit: .mebibytes(1))
+        let gathering = try stage(copyLimit: 0)
+        for size in sizes {
+            for (way, stage) in [(OwnedSweep.copied, copying), (OwnedSweep.gathered, gathering)] {
+                var figure = try await WriteCost.measure(batch: OwnedSweep.batch, bytes: size, on: stage)
+                figure.name = OwnedSweep.name(way, size)
+                print(figure.line)
+            }
+        }
+        await copying.end()
+        await gathering.end()
+    }
+
+    private func stage(copyLimit: ByteCount? = nil) throws -> MicroStage {
+        try MicroStage(
+            drain: SocketAddress(host: "127.0.0.1", port: port), duration: .seconds(seconds), engine: engine,
+            processors: processors, copyLimit: copyLimit)
     }
 }

@@ -1,7 +1,7 @@
 import MicroKit
 import SwiftTransport
 
-/// A handler that writes batches of small messages, each with a completion, and flushes after every batch.
+/// A handler that writes batches of messages, each with a completion, and flushes after every batch.
 ///
 /// The next batch begins in the last completion of the one before: one send, and one turn of the loop, per batch.
 final class WriteCost: ChannelHandler, @unchecked Sendable {
@@ -9,7 +9,7 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
 
     private let batch: UInt64
     private let nanoseconds: UInt64
-    private let payload = Buffer([UInt8](repeating: 7, count: 64))
+    private let payload: Buffer
 
     // The loop's thread only, like everything below.
     private var continuation: CheckedContinuation<MicroFigure, any Error>?
@@ -19,8 +19,8 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
 
     private static let warmUpNanoseconds: UInt64 = 200_000_000
 
-    static func measure(batch: UInt64, on stage: MicroStage) async throws -> MicroFigure {
-        let handler = WriteCost(batch: batch, nanoseconds: stage.duration.nanoseconds)
+    static func measure(batch: UInt64, bytes: Int = 64, on stage: MicroStage) async throws -> MicroFigure {
+        let handler = WriteCost(batch: batch, bytes: bytes, nanoseconds: stage.duration.nanoseconds)
         let channel = try await stage.connect { [handler] }
         let figure = try await withCheckedThrowingContinuation { continuation in
             channel.eventLoop.execute { handler.begin(channel, continuation) }
@@ -30,7 +30,8 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
         return figure
     }
 
-    private init(batch: UInt64, nanoseconds: UInt64) {
+    private init(batch: UInt64, bytes: Int, nanoseconds: UInt64) {
+        payload = Buffer([UInt8](repeating: 7, count: bytes))
         self.batch = batch
         self.nanoseconds = nanoseconds
     }
