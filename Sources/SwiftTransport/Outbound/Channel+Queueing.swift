@@ -7,7 +7,8 @@ extension Channel {
     @discardableResult
     func enqueue(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(buffer.count, completion) else { return .stale }
-        guard buffer.count > eventLoop.outboundMemory.copyLimit, let storage = buffer.storage, let start = buffer.start else {
+        guard buffer.count > eventLoop.outboundMemory.copyLimit, let storage = buffer.storage, let start = buffer.start
+        else {
             return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
         }
         let owner = OutboundOwner.object(.passRetained(storage))
