@@ -64,7 +64,7 @@ extension TransportError: CustomStringConvertible {
         case .invalidAddress: "Check the host name, the address family and the path"
         case .descriptorLimit where errno == ENFILE: "The system is full: raise fs.file-max"
         case .descriptorLimit: "The process is full: raise `ulimit -n` (LimitNOFILE in systemd)"
-        case .outOfMemory where isEngineCall:
+        case .outOfMemory where isOfIOUring:
             "Locked memory is limited: raise `ulimit -l` (LimitMEMLOCK in systemd) or the container's memory"
         case .engineUnavailable: engineAdvice
         // What helped against the first cause.
@@ -76,8 +76,6 @@ extension TransportError: CustomStringConvertible {
         default: nil
         }
     }
-
-    private var isEngineCall: Bool { call == .ioUringSetup || call == .ioUringRegister }
 
     private var engineAdvice: String {
         switch errno {

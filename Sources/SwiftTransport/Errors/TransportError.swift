@@ -76,6 +76,9 @@ public struct TransportError: Error, Sendable, Hashable {
             call: SystemCall(rawValue: UInt8(truncatingIfNeeded: failure.call.rawValue)) ?? .none, errno: failure.error)
     }
 
+    /// An io_uring of a loop could not be made.
+    var isOfIOUring: Bool { call == .ioUringSetup || call == .ioUringRegister }
+
     /// What a write gets on a channel that is closed, with the first cause kept.
     static func closed(by cause: TransportError?) -> TransportError {
         TransportError(.closed, call: cause?.call ?? .none, errno: cause?.errno ?? 0)

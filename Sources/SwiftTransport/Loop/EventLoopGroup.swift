@@ -12,9 +12,12 @@ internal import Synchronization
 public final class EventLoopGroup: Sendable {
     /// The loops, in the order in which ``next()`` gives them out.
     public let loops: [EventLoop]
+    /// Why the loops run on epoll although this machine has io_uring: it had no memory for the rings of all of them. Only
+    /// with the engine `.automatic`; `nil` when there was no such trouble.
+    public let engineFallback: TransportError?
     private let turn = Atomic<Int>(0)
 
-    /// Makes and starts the loops.
+    /// Makes and starts the loops. With the engine `.automatic` they all get io_uring, or all epoll: see ``engineFallback``.
     ///
     /// - Parameters:
     ///   - count: how many loops; default one per core this process may use (Netty: two per core).
@@ -23,6 +26,20 @@ public final class EventLoopGroup: Sendable {
     public init(loops count: Int = EventLoopGroup.availableCores, options: LoopOptions = LoopOptions())
         throws(TransportError)
     {
+        do throws(TransportError) {
+            loops = try Self.start(count, options)
+            engineFallback = nil
+        } catch {
+            // Rings are locked memory, of which users have little; the probe's own was small.
+            guard options.isAutomatic, error.isOfIOUring else { throw error }
+            var options = options
+            options.engine = .only(.epoll)
+            loops = try Self.start(count, options)
+            engineFallback = error
+        }
+    }
+
+    private static func start(_ count: Int, _ options: LoopOptions) throws(TransportError) -> [EventLoop] {
         var started: [EventLoop] = []
         do throws(TransportError) {
             for index in 0..<max(1, count) {
@@ -34,7 +51,7 @@ public final class EventLoopGroup: Sendable {
             for loop in started { loop.beginShutdown(LoopShutdown(), within: .zero) }
             throw error
         }
-        loops = started
+        return started
     }
 
     /// The next loop, round robin.

@@ -43,6 +43,9 @@ public struct LoopOptions: Sendable {
         return native
     }
 
+    /// The choice is the library's: neither the options nor the environment name an engine.
+    var isAutomatic: Bool { nativeEngine == CT_ENGINE_AUTOMATIC }
+
     private var nativeEngine: ct_engine_kind {
         switch engine {
         case .only(.uring): CT_ENGINE_URING

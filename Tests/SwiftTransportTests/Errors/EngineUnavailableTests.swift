@@ -51,6 +51,36 @@ extension Scenarios {
             }
         }
 
+        /// netty inc#19: memory for the probe's small ring but not for those of the loops. All of them get epoll then, and the
+        /// group says why; who asks for io_uring is told what to raise.
+        @Test(.enabled(if: Machine.hasURing)) func tooLittleLockedMemory() async {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    try LockedMemory.limit(to: 512 * 1024)
+                    unsetenv("SWIFT_TRANSPORT_ENGINE")
+                    #expect(Machine.hasURing)
+                    var options = LoopOptions()
+                    options.engine = .only(.uring)
+                    let error = await expectError(.outOfMemory, .ioUringSetup, ENOMEM) {
+                        try EventLoopGroup(loops: 3, options: options)
+                    }
+                    #expect(error?.description.contains("ulimit -l") == true)
+                    let group = try EventLoopGroup(loops: 3)
+                    #expect(group.loops.map(\.engine) == [.epoll, .epoll, .epoll])
+                    #expect(group.engineFallback == error)
+                    let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
+                        .bind(host: "127.0.0.1", port: 0)
+                    let correct = try await blocking {
+                        try RawSocket.exchange(
+                            Pattern(seed: 9).bytes(at: 0, count: 40_000), count: 20,
+                            with: [RawSocket.connect(to: server.localAddress)])
+                    }
+                    #expect(correct)
+                    await group.shutdown()
+                }
+            }
+        }
+
         /// The environment variable decides for `.automatic`, and only for it.
         @Test func theEnvironmentChoosesTheEngine() async {
             await #expect(processExitsWith: .success) {

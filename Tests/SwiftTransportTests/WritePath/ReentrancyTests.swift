@@ -68,6 +68,9 @@ extension WritePath {
             }
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Closer($0)] }) { rig in
+                // With no receive to wait for the descriptor is closed before the next turn's events.
+                rig.channel.setAutomaticReading(false)
+                try await rig.turns()
                 try await rig.run { channel in
                     channel.pipeline.context(of: Closer.self)?.write(Buffer(), tag: 0)
                     channel.flush()

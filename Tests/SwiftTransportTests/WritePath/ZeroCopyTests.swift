@@ -83,6 +83,23 @@ extension WritePath {
             }
         }
 
+        /// netty inc#19, #15699: where no memory may be locked the kernel answers ENOMEM: the same bytes go again with a copy.
+        @Test(.enabled(if: Machine.hasURing)) func noLockedMemory() async {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    // Enough for a ring, and not for what is sent.
+                    try LockedMemory.limit(to: 1 << 20)
+                    try await WritePath.withRig(.uring, Self.options) { rig in
+                        let payload = WritePath.bytes(2_000_000)
+                        async let sent: Void = rig.channel.send(Buffer(payload))
+                        #expect(await rig.peer.read(payload.count) == payload)
+                        try await sent
+                        #expect(try await rig.run { $0.zeroCopy?.isGivenUp } == true)
+                    }
+                }
+            }
+        }
+
         /// A file's window is filled anew for each piece, so it must never be sent without a copy, wherever the file stands.
         @Test(arguments: WritePath.engines)
         func filesAreCopied(engine: Engine) async throws {
