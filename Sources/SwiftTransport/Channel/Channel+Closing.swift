@@ -155,6 +155,7 @@ extension Channel {
         ending?.timer?.disarm(on: eventLoop)
         ending?.timer = nil
         guard let slot else { return }
+        if configuration.lingers { _ = ct_socket_set_linger(slot.pointee.fd, false, 0) }
         if resetting { ct_slot_reset(eventLoop.core, slot) } else { ct_slot_close(eventLoop.core, slot) }
         failQueue()
     }

@@ -9,6 +9,8 @@ final class ChannelConfiguration: Sendable {
     let zeroCopyThreshold: ByteCount?
     let allowsHalfClosure: Bool
     let socketOptions: [ChannelOption]
+    /// close(2) would wait: see ``ChannelOption/linger(_:)``.
+    let lingers: Bool
     private let connectionOptions: [ChannelOption]
 
     init(_ options: [ChannelOption] = []) {
@@ -16,6 +18,7 @@ final class ChannelConfiguration: Sendable {
         var overflow = WaterMark.Overflow.failWrite
         var zeroCopyThreshold: ByteCount?
         var allowsHalfClosure = false
+        var lingers = false
         var socketOptions: [ChannelOption] = [.noDelay(true)]
         for option in options {
             switch option.kind {
@@ -23,7 +26,10 @@ final class ChannelConfiguration: Sendable {
             case .overflow(let policy): overflow = policy
             case .zeroCopy(let size): zeroCopyThreshold = size
             case .allowHalfClosure(let allowed): allowsHalfClosure = allowed
-            case .integer, .linger: socketOptions.append(option)
+            case .linger(let time):
+                lingers = time.map { $0 >= .seconds(1) } ?? false
+                socketOptions.append(option)
+            case .integer: socketOptions.append(option)
             }
         }
         self.waterMark = waterMark
@@ -31,6 +37,7 @@ final class ChannelConfiguration: Sendable {
         self.zeroCopyThreshold = zeroCopyThreshold
         self.allowsHalfClosure = allowsHalfClosure
         self.socketOptions = socketOptions
+        self.lingers = lingers
         connectionOptions = socketOptions.filter(\.isPerConnection)
     }
 
@@ -51,7 +58,7 @@ final class ChannelConfiguration: Sendable {
                 if isUnix && level == Int32(IPPROTO_TCP) { continue }
                 try checked(.setsockopt, ct_socket_set_int(descriptor, level, name, value))
             case .linger(let time):
-                let seconds = time.map { Int32(clamping: $0.components.seconds) }
+                let seconds = time.map { Int32(clamping: max(0, $0.components.seconds)) }
                 try checked(.setsockopt, ct_socket_set_linger(descriptor, seconds != nil, seconds ?? 0))
             case .waterMark, .overflow, .zeroCopy, .allowHalfClosure: continue
             }

@@ -99,7 +99,9 @@ public struct ChannelOption: Sendable {
         Int(clamping: UInt64(0).advanced(by: time) / 1_000_000)
     }
 
-    /// SO_LINGER; `nil` switches it off. Default off, as in the kernel.
+    /// SO_LINGER in whole seconds, rounded down; `nil` switches it off. Default off, as in the kernel. Closing a channel never waits in
+    /// the kernel, where it would hold the loop up: a time above zero is switched off before the descriptor is closed. To
+    /// wait for the peer, close with ``CloseMode/drain(within:)``; for zero there is ``CloseMode/reset``.
     public static func linger(_ time: Duration?) -> ChannelOption { ChannelOption(kind: .linger(time)) }
 
     /// Any integer option of setsockopt(2), by its numbers. Set on the listener and on every connection.

@@ -120,15 +120,34 @@ extension WritePath {
         @Test(arguments: WritePath.engines, [Duration?.none, .seconds(4)])
         func linger(engine: Engine, time: Duration?) async throws {
             try await WritePath.withRig(engine, [.linger(.seconds(9)), .linger(time)]) { rig in
-                let seconds = try await rig.run { channel -> Int32? in
-                    guard let slot = channel.slot else { return nil }
-                    var value = Glibc.linger(l_onoff: 7, l_linger: 7)
-                    var length = socklen_t(MemoryLayout<Glibc.linger>.size)
-                    getsockopt(slot.pointee.fd, SOL_SOCKET, SO_LINGER, &value, &length)
-                    return value.l_onoff == 0 ? nil : value.l_linger
-                }
+                let seconds = try await rig.run { $0.slot.flatMap { Self.linger($0.pointee.fd) } }
                 #expect(seconds == (time == nil ? nil : 4))
             }
+        }
+
+        /// A lingering close(2) would hold the loop up, and every channel of it, until a dead peer has answered: it is switched
+        /// off first. With zero, which does not wait, it stays.
+        @Test(arguments: WritePath.engines, [CloseMode.immediate, .graceful])
+        func closingDoesNotLinger(engine: Engine, mode: CloseMode) async throws {
+            for seconds in [0, 4] {
+                try await WritePath.withRig(engine, [.linger(.seconds(seconds))]) { rig in
+                    // The socket lives on in the copy, so that it can be asked.
+                    let copy = try #require(try await rig.run { $0.slot.map { dup($0.pointee.fd) } })
+                    rig.peer.endOutput()
+                    rig.channel.close(mode)
+                    await rig.channel.closed()
+                    #expect(Self.linger(copy) == (seconds == 0 ? 0 : nil))
+                    Glibc.close(copy)
+                }
+            }
+        }
+
+        /// The seconds a close of the socket lingers; `nil` when it does not.
+        private static func linger(_ descriptor: Int32) -> Int32? {
+            var value = Glibc.linger(l_onoff: 7, l_linger: 7)
+            var length = socklen_t(MemoryLayout<Glibc.linger>.size)
+            getsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, &length)
+            return value.l_onoff == 0 ? nil : value.l_linger
         }
 
         /// TCP_RTO_MAX_MS: set where the kernel has it (6.15), an error where not.
