@@ -111,6 +111,7 @@ public final class ChannelContext {
 
     /// Queues a copy of `bytes`.
     public func write(_ bytes: RawSpan) {
+        assertOnLoop()
         if Self.findBackwards(.write, from: previous) == nil {
             bytes.withUnsafeBytes { channel.enqueueCopy($0, .none) }
         } else {
@@ -140,6 +141,7 @@ public final class ChannelContext {
     /// Queues a message that a handler before this one turns into bytes. If none does, `promise` fails with
     /// `.unencodableMessage` and nothing else happens.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
+        assertOnLoop()
         let completion = promise.take()
         if let target = Self.findBackwards(.write, from: previous) {
             target._withUnsafeGuaranteedRef {
@@ -155,11 +157,13 @@ public final class ChannelContext {
     /// It passes handlers that change bytes by: what goes through them must be read into buffers.
     @discardableResult
     public func write(_ file: FileRegion, promise: consuming WritePromise = .none) -> WriteHandle {
-        channel.enqueue(file, promise.take())
+        assertOnLoop()
+        return channel.enqueue(file, promise.take())
     }
 
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
     public func flush() {
+        assertOnLoop()
         if let target = Self.findBackwards(.flush, from: previous) {
             target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
         } else {
@@ -177,6 +181,7 @@ public final class ChannelContext {
 
     /// Closes the channel. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) {
+        assertOnLoop()
         if let target = Self.findBackwards(.close, from: previous) {
             target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
         } else {
@@ -186,6 +191,7 @@ public final class ChannelContext {
 
     @inline(__always)
     private func write(_ bytes: ReadBytes, completion: WriteCompletion) {
+        assertOnLoop()
         if Self.findBackwards(.write, from: previous) == nil {
             channel.enqueue(lent: bytes, completion)
         } else {
@@ -195,10 +201,17 @@ public final class ChannelContext {
 
     @inline(__always) @discardableResult
     private func write(_ buffer: Buffer, completion: WriteCompletion) -> WriteHandle {
+        assertOnLoop()
         guard let target = Self.findBackwards(.write, from: previous) else {
             return channel.enqueue(buffer, completion)
         }
         target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
         return channel.passedOn(completion)
+    }
+
+    /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.
+    @inline(__always)
+    private func assertOnLoop() {
+        assert(eventLoop.isCurrent, "a ChannelContext was used on another thread than its loop's: use its channel")
     }
 }

@@ -85,6 +85,13 @@ extension WritePath {
                 let channel = Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration())
                 channel.pipeline.addLast(WritePath.PassThrough())
             }
+            #if DEBUG
+                await #expect(processExitsWith: .failure) {
+                    let group = try EventLoopGroup(loops: 1)
+                    let channel = Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration())
+                    ChannelContext(WritePath.PassThrough(), channel: channel).write(Buffer("x"))
+                }
+            #endif
         }
     }
 }
