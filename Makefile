@@ -9,7 +9,7 @@ SANITIZED = swift test --disable-default-traits -c release -Xswiftc -enable-test
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
-	@echo 'make test    all tests, and the counts of allocations in an optimised build'
+	@echo 'make test    all tests, and the counts of allocations and references in an optimised build'
 	@echo 'make test-without-uring   all tests where io_uring is forbidden'
 	@echo 'make check   formatter, warnings as errors, address, thread and undefined-behaviour sanitizers'
 
@@ -20,10 +20,12 @@ bench: dependencies
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/transport-bench compare --quick
 
-# Only optimised code is free of allocations; a scratch path of its own keeps the two builds from undoing each other.
+# Only optimised code is free of allocations and reference counts; a scratch path of its own keeps the two builds from
+# undoing each other.
 test: dependencies
 	swift test
-	swift test -c release -Xswiftc -enable-testing --filter AllocationTests --scratch-path .build-release
+	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests' \
+		--scratch-path .build-release
 
 # The same tests where io_uring is forbidden, as in most containers: everything must work on epoll.
 test-without-uring: dependencies

@@ -44,8 +44,11 @@ let package = Package(
         ),
         .testTarget(
             name: "SwiftTransportTests",
-            dependencies: ["SwiftTransport", "CTransport"],
+            dependencies: ["SwiftTransport", "CTransport", "CReferenceCount"],
             swiftSettings: swiftSettings
         ),
+        // Only tests link it: it stands between the program and the Swift runtime.
+        .target(
+            name: "CReferenceCount", path: "Tests/CReferenceCount", linkerSettings: [.linkedLibrary("dl")]),
     ]
 )
