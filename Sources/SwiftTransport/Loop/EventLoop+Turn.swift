@@ -85,7 +85,7 @@ extension EventLoop {
                 $0.next = nil
                 $0.previous = nil
             }
-            context.release()
+            ChannelContext.letGo(context)
         }
         removedContexts.removeAll(keepingCapacity: removedContexts.count <= 64)
     }

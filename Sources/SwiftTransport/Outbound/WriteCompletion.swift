@@ -8,6 +8,8 @@ struct WriteCompletion {
         case none
         /// The handler of the context that wrote: ``ChannelHandler/writeCompleted(_:tag:result:)``.
         case handler
+        /// The same, for a write on the loop: the context is held and not retained.
+        case writer
         /// A closure in a box.
         case closure
         /// A task that awaits.
@@ -28,6 +30,12 @@ struct WriteCompletion {
     static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WriteCompletion {
         let word = UInt(bitPattern: Unmanaged.passRetained(context).toOpaque())
         return WriteCompletion(kind: .handler, wantsProgress: progress, word: word, tag: tag)
+    }
+
+    /// The loop's thread only.
+    @inline(__always)
+    static func writer(_ context: ChannelContext, tag: UInt64) -> WriteCompletion {
+        WriteCompletion(kind: .writer, word: UInt(bitPattern: context.hold().toOpaque()), tag: tag)
     }
 
     static func closure(
@@ -51,11 +59,14 @@ struct WriteCompletion {
     /// flush or close.
     @inline(__always)
     func complete(_ result: WriteResult) {
-        if kind != .none { tell(result) }
+        if kind != .none { tell(result, onLoop: true) }
     }
 
+    /// The same when the loop has ended, on any thread.
+    func completeWithoutLoop(_ result: WriteResult) { tell(result, onLoop: false) }
+
     @inline(never)
-    private func tell(_ result: WriteResult) {
+    private func tell(_ result: WriteResult, onLoop: Bool) {
         if kind == .continuation {
             unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
             return
@@ -63,10 +74,10 @@ struct WriteCompletion {
         guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
         switch kind {
         case .none, .continuation: break
-        case .handler:
+        case .handler, .writer:
             let context = Unmanaged<ChannelContext>.fromOpaque(pointer)
             context._withUnsafeGuaranteedRef { $0.handler.writeCompleted($0, tag: tag, result: result) }
-            context.release()
+            if kind == .writer { ChannelContext.letGo(context, onLoop: onLoop) } else { context.release() }
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer).takeRetainedValue().body(result)
         case .closeOnFailure:
@@ -80,7 +91,9 @@ struct WriteCompletion {
     /// As ``complete(_:)``, for promises that users complete or drop, on whatever thread that happens: a handler is told on
     /// its loop all the same, as long as there is one.
     func completeAnywhere(_ result: WriteResult) {
-        guard kind == .handler, let pointer = UnsafeRawPointer(bitPattern: word) else { return complete(result) }
+        guard kind == .handler || kind == .writer, let pointer = UnsafeRawPointer(bitPattern: word) else {
+            return complete(result)
+        }
         let loop = Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.eventLoop }
         if loop.isCurrent { complete(result) } else { loop.post(LateCompletion(self, result)) }
     }
@@ -111,7 +124,7 @@ struct WriteCompletion {
             }
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.progress?(progress) }
-        case .none, .continuation, .closeOnFailure, .several: break
+        case .none, .writer, .continuation, .closeOnFailure, .several: break
         }
     }
 
@@ -141,5 +154,5 @@ final class LateCompletion: LoopWork {
     }
 
     override func run(on loop: EventLoop) { completion.complete(result) }
-    override func reject() { completion.complete(result) }
+    override func reject() { completion.completeWithoutLoop(result) }
 }

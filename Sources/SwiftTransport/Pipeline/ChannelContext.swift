@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// A handler's place in the pipeline of its channel: how it passes events on and how it writes.
 ///
 /// Use it on the channel's loop only. To reach the channel from elsewhere, keep ``channel``.
@@ -11,6 +13,8 @@ public final class ChannelContext {
     @exclusivity(unchecked) var next: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var previous: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var isRemoved = false
+    /// One for the pipeline, one for each write with a tag that is under way.
+    private let holds = Atomic<Int>(0)
 
     init(_ handler: any ChannelHandler, channel: Channel) {
         self.handler = handler
@@ -20,6 +24,37 @@ public final class ChannelContext {
 
     /// The channel's loop.
     public var eventLoop: EventLoop { channel.eventLoop }
+
+    // MARK: Staying alive
+
+    /// Keeps the context until ``letGo(_:)``. All holds share one reference, so that a write with a tag counts none. The
+    /// loop's thread only.
+    @inline(__always)
+    func hold() -> Unmanaged<ChannelContext> {
+        let this = Unmanaged.passUnretained(self)
+        if changeHolds(by: 1) == 1 { _ = this.retain() }
+        return this
+    }
+
+    /// Not a method: the context may be gone when it returns.
+    ///
+    /// - Parameter onLoop: false on another thread, which must not come before the loop has ended.
+    @inline(__always)
+    static func letGo(_ context: Unmanaged<ChannelContext>, onLoop: Bool = true) {
+        let left = context._withUnsafeGuaranteedRef { $0.changeHolds(by: -1, onLoop: onLoop) }
+        if left == 0 { context.release() }
+    }
+
+    @inline(__always)
+    private func changeHolds(by change: Int, onLoop: Bool = true) -> Int {
+        guard onLoop, channel.eventLoop.phase != .ended else {
+            return holds.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
+        }
+        // While the loop runs there is one writer, which needs no lock prefix.
+        let changed = holds.load(ordering: .relaxed) &+ change
+        holds.store(changed, ordering: .relaxed)
+        return changed
+    }
 
     // MARK: Finding the next one
 
@@ -107,7 +142,7 @@ public final class ChannelContext {
     public func write(_ bytes: ReadBytes) { write(bytes, completion: .none) }
 
     /// Queues lent bytes and has ``ChannelHandler/writeCompleted(_:tag:result:)`` called with `tag` when it is over.
-    public func write(_ bytes: ReadBytes, tag: UInt64) { write(bytes, completion: .handler(self, tag: tag)) }
+    public func write(_ bytes: ReadBytes, tag: UInt64) { write(bytes, completion: .writer(self, tag: tag)) }
 
     /// Queues a copy of `bytes`.
     public func write(_ bytes: RawSpan) {
@@ -129,7 +164,7 @@ public final class ChannelContext {
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed.
     @discardableResult
     public func write(_ buffer: Buffer, tag: UInt64) -> WriteHandle {
-        write(buffer, completion: .handler(self, tag: tag))
+        write(buffer, completion: .writer(self, tag: tag))
     }
 
     /// Queues a buffer whose completion somebody else waits for.

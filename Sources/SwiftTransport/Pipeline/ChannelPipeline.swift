@@ -42,7 +42,7 @@ public struct ChannelPipeline {
 
     private func insert(_ context: ChannelContext, behind place: Unmanaged<ChannelContext>?) {
         guard channel.state != .closed else { return }
-        let link = Unmanaged.passRetained(context)
+        let link = context.hold()
         context.previous = place
         if let place {
             context.next = place._withUnsafeGuaranteedRef { $0.next }

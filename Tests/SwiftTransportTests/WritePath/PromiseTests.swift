@@ -80,6 +80,53 @@ extension WritePath {
             }
         }
 
+        /// P5: a handler that has left is still told of its writes, and not kept any longer than that.
+        @Test(arguments: WritePath.engines)
+        func handlerThatLeft(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+                let backlog = 300_000
+                try await rig.fillKernel(with: Buffer(WritePath.bytes(backlog)))
+                let witness = try await rig.run { channel in
+                    let context = channel.recorderContext
+                    context.write(Buffer("0"), tag: 0)
+                    context.write(Buffer("1"), tag: 1)
+                    context.flush()
+                    channel.pipeline.remove(context)
+                    return Witness(context)
+                }
+                try await rig.turns()
+                #expect(rig.log.done.isEmpty && !witness.isFreed)
+                await rig.peer.read(backlog + 2)
+                await rig.log.untilDone(2)
+                try await rig.turns()
+                #expect(rig.log.done == [.done(0, nil), .done(1, nil)] && witness.isFreed)
+            }
+        }
+
+        /// P5: the same for one that writes only after it has left.
+        @Test(arguments: WritePath.engines)
+        func handlerThatWritesAfterItLeft(engine: Engine) async throws {
+            final class Place: @unchecked Sendable { var context: ChannelContext? }
+            let place = Place()
+            try await WritePath.withRig(engine) { rig in
+                let witness = try await rig.run { channel in
+                    place.context = channel.recorderContext
+                    channel.pipeline.remove(channel.recorderContext)
+                    return Witness(place.context!)
+                }
+                try await rig.turns()
+                try await rig.run { channel in
+                    place.context?.write(Buffer("0"), tag: 0)
+                    place.context = nil
+                    #expect(!witness.isFreed)
+                    channel.flush()
+                }
+                await rig.log.untilDone(1)
+                try await rig.turns()
+                #expect(rig.log.done == [.done(0, nil)] && witness.isFreed)
+            }
+        }
+
         /// P6: a scheduled task is what cancels it; a cancelled one lets go of what it holds.
         @Test(arguments: WritePath.engines)
         func scheduledTask(engine: Engine) async throws {

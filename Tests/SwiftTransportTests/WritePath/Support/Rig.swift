@@ -106,11 +106,12 @@ extension WritePath {
         func open() { semaphore.signal() }
     }
 
-    /// Tells whether memory that was handed to the library is still held by anybody.
+    /// Tells whether something that was handed to the library, or made by it, is still held by anybody.
     final class Witness: @unchecked Sendable {
         private weak var object: AnyObject?
         init(_ buffer: Buffer) { object = buffer.storage }
         init(_ file: FileRegion) { object = file }
+        init(_ context: ChannelContext) { object = context }
         var isFreed: Bool { object == nil }
     }
 }
