@@ -44,12 +44,15 @@ extension Scenarios {
             #expect(used == Counts())
         }
 
-        /// 32 writes per flush, each with a completion of its own.
-        @Test(arguments: Place.all) func writeWithCompletionCountsNoReference(_ place: Place) async throws {
+        /// 32 writes per flush, each with a completion of its own; also past a handler that passes writes on.
+        @Test(arguments: Place.all, [false, true])
+        func writeWithCompletionCountsNoReference(_ place: Place, pastHandler: Bool) async throws {
             try await withGroup(place.engine) { group in
                 let completed = Tally()
                 let loop = group.loops[0]
-                let server = try await group.serve(place) { [BatchHandler(completed)] }
+                let server = try await group.serve(place) {
+                    (pastHandler ? [PassThrough()] : []) + [BatchHandler(completed)]
+                }
                 let peer = try await blocking { try RawSocket.connect(to: server.address) }
                 try await server.accepted.wait(for: "the connection") { $0.count == 1 }
                 let exchange = {
@@ -179,6 +182,9 @@ private final class PassingHandler: ChannelHandler {
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) { context.fireChannelRead(bytes) }
     func channelReadComplete(_ context: ChannelContext) { context.fireChannelReadComplete() }
 }
+
+/// Passes on whatever there is, in both directions.
+private final class PassThrough: ChannelHandler {}
 
 /// Sends back what it gets, and wants to know when it is gone.
 private final class TaggingHandler: ChannelHandler {

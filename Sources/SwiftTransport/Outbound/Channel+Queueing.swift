@@ -138,8 +138,9 @@ extension Channel {
 
     /// The handle of a write that went through other handlers: that of the newest entry, if it carries this very promise.
     func passedOn(_ completion: WriteCompletion) -> WriteHandle {
-        guard completion.kind != .none, let queue = queue?.takeUnretainedValue(), !queue.isEmpty else { return .stale }
-        let newest = queue[queue.count &- 1]
+        guard completion.kind != .none,
+            let newest = queue?._withUnsafeGuaranteedRef({ $0.isEmpty ? nil : $0[$0.count &- 1] })
+        else { return .stale }
         guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
             return .stale
         }
