@@ -72,6 +72,22 @@ extension Scenarios {
             }
         }
 
+        /// A task per connection: suspending and waking it costs references, but no check of our own.
+        @Test(arguments: Place.all) func asyncEchoChecksNoAccess(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let bootstrap = ServerBootstrap(group: group).serve { connection in
+                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                }
+                let server = try await bootstrap.bind(to: place.freshAddress())
+                let peers = try await connect(to: server.localAddress)
+                try await exchange(Path.small.message, rounds: 2, peers)
+                let used = try await counts(on: group.loops[0]) {
+                    try await exchange(Path.small.message, rounds: Self.rounds, peers)
+                }
+                #expect(used.accesses == 0)
+            }
+        }
+
         // MARK: The counters count
 
         /// A handler that retains once for each message: that and nothing else is seen.
@@ -105,19 +121,22 @@ extension Scenarios {
         ) async throws -> Counts {
             try await withGroup(place.engine) { group in
                 let server = try await group.serve(place, handlers: handlers)
-                let peers = try await blocking {
-                    try (0..<Self.connections).map { _ in try RawSocket.connect(to: server.address) }
-                }
+                let peers = try await connect(to: server.address)
                 try await server.accepted.wait(for: "all connections") { $0.count == peers.count }
-                let exchange = { rounds in
-                    let correct = try await blocking {
-                        try RawSocket.exchange(message, count: rounds, with: peers)
-                    }
-                    #expect(correct)
+                try await exchange(message, rounds: 2, peers)
+                return try await counts(on: group.loops[0]) {
+                    try await exchange(message, rounds: Self.rounds, peers)
                 }
-                try await exchange(2)
-                return try await counts(on: group.loops[0]) { try await exchange(Self.rounds) }
             }
+        }
+
+        private func connect(to address: SocketAddress) async throws -> [RawSocket] {
+            try await blocking { try (0..<Self.connections).map { _ in try RawSocket.connect(to: address) } }
+        }
+
+        private func exchange(_ message: [UInt8], rounds: Int, _ peers: [RawSocket]) async throws {
+            let correct = try await blocking { try RawSocket.exchange(message, count: rounds, with: peers) }
+            #expect(correct)
         }
 
         /// What the loop's thread counts while `body` runs, without what asking for it counts.

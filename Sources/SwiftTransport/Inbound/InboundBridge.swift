@@ -11,15 +11,16 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     static let high = 64 * 1024
     static let low = 32 * 1024
 
-    private var channel: Channel?
-    private var buffers: [Buffer] = []
-    private var first = 0
-    private var bytes = 0
-    private var end: Outcome?
-    private var isPaused = false
-    private var waiter: InboundWait?
+    // No access to one of these spans a call into user code.
+    @exclusivity(unchecked) private var channel: Channel?
+    @exclusivity(unchecked) private var buffers: [Buffer] = []
+    @exclusivity(unchecked) private var first = 0
+    @exclusivity(unchecked) private var bytes = 0
+    @exclusivity(unchecked) private var end: Outcome?
+    @exclusivity(unchecked) private var isPaused = false
+    @exclusivity(unchecked) private var waiter: InboundWait?
     private let started: (@Sendable (Connection) -> Task<Void, Never>)?
-    private var task: Task<Void, Never>?
+    @exclusivity(unchecked) private var task: Task<Void, Never>?
 
     /// - Parameter started: begins the task that serves the connection; it is cancelled when the channel is closed.
     init(started: (@Sendable (Connection) -> Task<Void, Never>)? = nil) { self.started = started }
