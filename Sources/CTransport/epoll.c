@@ -21,6 +21,9 @@
 #define CT_READS_PER_TURN 16u
 #define CT_READ_BYTES_PER_TURN (64u * 1024)
 #define CT_ACCEPTS_PER_TURN 64u
+// A batch of more than this is handed out before anybody else is served: answering what is still in the cache is worth
+// more than a wider batch.
+#define CT_BATCH_BYTES_MAX (128u * 1024)
 // A chunk with less than this part of it left is not worth a system call any more.
 #define CT_CHUNK_REST_DIVISOR 8u
 
@@ -429,8 +432,9 @@ static uint32_t epoll_serve(ct_loop *loop, ct_event *events, uint32_t capacity) 
     ct_epoll *e = epoll_of(loop);
     uint32_t last = e->ready_tail;
     uint32_t count = 0;
+    uint64_t enough = loop->statistics.received_bytes + CT_BATCH_BYTES_MAX;
     bool more = last != 0;
-    while (more && count < capacity) {
+    while (more && count < capacity && loop->statistics.received_bytes < enough) {
         more = e->ready_head != last;
         ct_slot *slot = ready_take(loop);
         count += epoll_serve_slot(loop, slot, events + count, capacity - count);

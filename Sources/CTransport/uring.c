@@ -152,8 +152,8 @@ enum {
 };
 
 // Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind
-// them. Until liburing#1549 was fixed (6.18.44 has it) a multishot receive that took the last bytes then waits for an
-// edge that is over, and the end of stream never comes. A receive armed anew looks again.
+// them. Until liburing#1549 was fixed a multishot receive that took the last bytes then waits for an edge that is over,
+// and the end of stream never comes. A receive armed anew looks again.
 static bool uring_one_shot(ct_slot *slot) {
     if (ct_unlikely(slot->engine_word == 0)) {
         int family = AF_UNSPEC;
