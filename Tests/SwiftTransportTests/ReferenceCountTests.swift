@@ -233,7 +233,7 @@ private final class BatchHandler: ChannelHandler {
 private final class RetainingHandler: ChannelHandler {
     static let interests: ChannelEvents = [.read]
     private let object = Counted()
-    private var retained = 0
+    @exclusivity(unchecked) private var retained = 0
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
         _ = Unmanaged.passUnretained(object).retain()
