@@ -44,14 +44,24 @@ extension Scenarios {
             #expect(used == Counts())
         }
 
-        /// 32 writes per flush, each with a completion of its own; also past a handler that passes writes on.
-        @Test(arguments: Place.all, [false, true])
-        func writeWithCompletionCountsNoReference(_ place: Place, pastHandler: Bool) async throws {
+        /// How a batch is written.
+        enum Way: String, CaseIterable, Sendable {
+            /// By the handler, each write with a completion of its own.
+            case handler
+            /// The same past a handler that passes writes on.
+            case pastHandler
+            /// By the channel, as code does that is no handler.
+            case channel
+        }
+
+        /// 32 writes per flush.
+        @Test(arguments: Place.all, Way.allCases)
+        func batchCountsNoReference(_ place: Place, _ way: Way) async throws {
             try await withGroup(place.engine) { group in
                 let completed = Tally()
                 let loop = group.loops[0]
                 let server = try await group.serve(place) {
-                    (pastHandler ? [PassThrough()] : []) + [BatchHandler(completed)]
+                    (way == .pastHandler ? [PassThrough()] : []) + [BatchHandler(completed, byChannel: way == .channel)]
                 }
                 let peer = try await blocking { try RawSocket.connect(to: server.address) }
                 try await server.accepted.wait(for: "the connection") { $0.count == 1 }
@@ -212,7 +222,7 @@ private final class TaggingHandler: ChannelHandler {
     func channelReadComplete(_ context: ChannelContext) { context.flush() }
 }
 
-/// Answers whatever comes with many small writes, each with a completion.
+/// Answers whatever comes with many small writes, each with a completion or, by the channel, without one.
 private final class BatchHandler: ChannelHandler {
     static let interests: ChannelEvents = [.read]
     static let writes = 32
@@ -220,11 +230,21 @@ private final class BatchHandler: ChannelHandler {
 
     private let buffer = Buffer(message)
     private let completed: Tally
-    init(_ completed: Tally) { self.completed = completed }
+    private let byChannel: Bool
+    init(_ completed: Tally, byChannel: Bool) {
+        self.completed = completed
+        self.byChannel = byChannel
+    }
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        if byChannel { return writeByChannel(context.channel) }
         for tag in 0..<UInt64(Self.writes) { context.write(buffer, tag: tag) }
         context.flush()
+    }
+    private func writeByChannel(_ channel: Channel) {
+        for _ in 0..<Self.writes { channel.write(buffer) }
+        channel.flush()
+        for _ in 0..<Self.writes { completed.add() }
     }
     func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) { completed.add() }
 }

@@ -15,7 +15,7 @@ extension Channel {
         if flush, canSendAtOnce {
             if Task.isCancelled { throw TransportError(.cancelled) }
             result = await withUnsafeContinuation { continuation in
-                writeFromTail(.bytes(buffer), .continuation(continuation))
+                writeFromTail(buffer, .continuation(continuation))
                 flushQueue()
             }
         } else {
@@ -26,7 +26,7 @@ extension Channel {
 
     /// Queued and flushed in one step: there is no time in which it could be taken back. Handlers may hold a flush up.
     private var canSendAtOnce: Bool {
-        eventLoop.isCurrent && ChannelContext.findBackwards(.flush, from: lastContext) == nil
+        isOnLoop && ChannelContext.findBackwards(.flush, from: lastContext) == nil
     }
 
     private func cancellableSend(_ buffer: Buffer, flush: Bool) async -> WriteResult {
@@ -62,7 +62,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
     func start(_ continuation: UnsafeContinuation<WriteResult, Never>) {
         isTaken = channel.announce(size)
         self.continuation = continuation
-        if channel.eventLoop.isCurrent { run(on: channel.eventLoop) } else { channel.eventLoop.post(self) }
+        if channel.isOnLoop { run(on: channel.eventLoop) } else { channel.eventLoop.post(self) }
     }
 
     /// Any thread.
@@ -84,7 +84,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
             channel.refuse(.continuation(continuation), TransportError(.outboundQueueFull))
             return
         }
-        handle = channel.writeFromTail(.bytes(buffer), .continuation(continuation))
+        handle = channel.writeFromTail(buffer, .continuation(continuation))
         if flush { channel.flushFromTail() }
     }
 

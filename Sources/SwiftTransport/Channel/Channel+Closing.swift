@@ -20,7 +20,7 @@ extension Channel {
     public func closed() async {
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
             let work = ClosureWork { _ in self.awaitClosed(continuation) }
-            if eventLoop.isCurrent {
+            if isOnLoop {
                 awaitClosed(continuation)
             } else if !eventLoop.post(work) {
                 continuation.resume()

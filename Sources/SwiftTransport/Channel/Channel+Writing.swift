@@ -7,40 +7,40 @@ extension Channel {
     ///
     /// - Parameter promise: who is told how it ended; default nobody.
     public func write(_ buffer: Buffer, promise: consuming WritePromise) {
-        write(.bytes(buffer), promise.take(), flush: false)
+        write(buffer, promise.take(), flush: false)
     }
 
     /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
     ///
     /// - Parameter completion: called once on the channel's loop; `nil` means that the kernel has accepted all bytes.
     public func write(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(.bytes(buffer), completion.map { .closure($0) } ?? .none, flush: false)
+        write(buffer, completion.map { .closure($0) } ?? .none, flush: false)
     }
 
     /// Has everything queued so far sent at the end of the loop's turn. Any thread.
     public func flush() {
-        onLoop { self.flushFromTail() }
+        if isOnLoop { flushFromTail() } else { eventLoop.post(ClosureWork { _ in self.flushFromTail() }) }
     }
 
     /// Queues `buffer` and has it sent. Returns at once. Any thread.
     public func writeAndFlush(_ buffer: Buffer, promise: consuming WritePromise) {
-        write(.bytes(buffer), promise.take(), flush: true)
+        write(buffer, promise.take(), flush: true)
     }
 
     /// Queues `buffer` and has it sent. Returns at once. Any thread.
     public func writeAndFlush(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(.bytes(buffer), completion.map { .closure($0) } ?? .none, flush: true)
+        write(buffer, completion.map { .closure($0) } ?? .none, flush: true)
     }
 
     /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. Any
     /// thread. On its way to the loop it counts as an entry without bytes: their number is not known yet.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
-        write(.message(message), promise.take(), flush: false)
+        write(.message(message), promise.take())
     }
 
     /// Queues a part of a file behind what is queued already, past all handlers. Any thread.
     public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
-        write(.file(file), promise.take(), flush: false)
+        write(.file(file), promise.take())
     }
 
     /// Takes a write back. True when it had not been flushed: nothing of it will be sent, and it completes with
@@ -53,13 +53,17 @@ extension Channel {
 
     // MARK: On the loop or on the way to it
 
-    private func write(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
-        if eventLoop.isCurrent {
-            writeFromTail(content, completion)
+    private func write(_ buffer: Buffer, _ completion: WriteCompletion, flush: Bool) {
+        if isOnLoop {
+            writeFromTail(buffer, completion)
             if flush { flushFromTail() }
         } else {
-            post(content, completion, flush: flush)
+            post(.bytes(buffer), completion, flush: flush)
         }
+    }
+
+    private func write(_ content: WriteContent, _ completion: WriteCompletion) {
+        if isOnLoop { writeFromTail(content, completion) } else { post(content, completion, flush: false) }
     }
 
     /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
@@ -87,21 +91,26 @@ extension Channel {
     /// The channel's loop: as from behind the last handler. The handle is stale when a handler kept the write or gave it a
     /// promise of its own.
     @discardableResult
-    func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
-        let target = ChannelContext.findBackwards(.write, from: lastContext)
-        switch (content, target) {
-        case (.bytes(let buffer), nil): return enqueue(buffer, completion)
-        case (.bytes(let buffer), let target?):
-            target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
-            return passedOn(completion)
-        case (.file(let file), _): return enqueue(file, completion)
-        case (.message, nil): refuseMessage(completion)
-        case (.message(let message), let target?):
+    func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
+        guard let target = ChannelContext.findBackwards(.write, from: lastContext) else {
+            return enqueue(buffer, completion)
+        }
+        target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
+        return passedOn(completion)
+    }
+
+    fileprivate func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) {
+        switch content {
+        case .bytes(let buffer): writeFromTail(buffer, completion)
+        case .file(let file): _ = enqueue(file, completion)
+        case .message(let message):
+            guard let target = ChannelContext.findBackwards(.write, from: lastContext) else {
+                return refuseMessage(completion)
+            }
             target._withUnsafeGuaranteedRef {
                 $0.handler.write($0, message: message, promise: WritePromise(completion))
             }
         }
-        return .stale
     }
 
     func flushFromTail() {
@@ -114,7 +123,7 @@ extension Channel {
 }
 
 /// What may be written.
-enum WriteContent {
+private enum WriteContent {
     case bytes(Buffer)
     case file(FileRegion)
     case message(any Sendable)

@@ -130,6 +130,6 @@ public final class Channel: Endpoint, @unchecked Sendable {
     /// Runs `body` at once on the loop, else posts it.
     @inline(__always)
     func onLoop(_ body: @escaping @Sendable () -> Void) {
-        if eventLoop.isCurrent { body() } else { eventLoop.post(ClosureWork { _ in body() }) }
+        if isOnLoop { body() } else { eventLoop.post(ClosureWork { _ in body() }) }
     }
 }

@@ -7,9 +7,18 @@ internal import CTransport
 public class Endpoint {
     /// The loop on whose thread everything of this endpoint happens. Any thread may ask.
     public final let eventLoop: EventLoop
+    /// The loop as its thread knows it: to compare with, without counting a reference to it.
+    private final let loopContext: UnsafeMutableRawPointer
     @exclusivity(unchecked) final var slot: UnsafeMutablePointer<ct_slot>?
 
-    init(eventLoop: EventLoop) { self.eventLoop = eventLoop }
+    init(eventLoop: EventLoop) {
+        self.eventLoop = eventLoop
+        loopContext = Unmanaged.passUnretained(eventLoop).toOpaque()
+    }
+
+    /// True on the thread of the loop.
+    @inline(__always)
+    final var isOnLoop: Bool { ct_current_context() == loopContext }
 
     /// Takes over `descriptor`, also when it fails.
     final func open(_ descriptor: Int32, listener: Bool) throws(TransportError) {

@@ -247,6 +247,6 @@ public final class ChannelContext {
     /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.
     @inline(__always)
     private func assertOnLoop() {
-        assert(eventLoop.isCurrent, "a ChannelContext was used on another thread than its loop's: use its channel")
+        assert(channel.isOnLoop, "a ChannelContext was used on another thread than its loop's: use its channel")
     }
 }
