@@ -27,11 +27,15 @@ extension Scenarios {
                 let server = try await group.serve(place) { [EchoHandler()] }
                 let peers = try await blocking { try (0..<4).map { _ in try RawSocket.connect(to: server.address) } }
                 try await server.accepted.wait(for: "all connections") { $0.count == peers.count }
-                // The warm-up asks for as much at once as will ever be asked for: all peers in one turn.
-                try await withLoopHeld(loop) {
-                    try await blocking { for peer in peers { try peer.write(traffic.message) } }
+                // The warm-up asks for as much at once as will ever be asked for: all peers in one turn. And for more receive
+                // memory than ever: how often a chunk ends in the middle of a turn, with another needed before it is back,
+                // depends on the load of the machine.
+                for burst in [traffic.message.count, 60_000] {
+                    try await withLoopHeld(loop) {
+                        try await blocking { for peer in peers { try peer.write([UInt8](repeating: 1, count: burst)) } }
+                    }
+                    try await blocking { for peer in peers { _ = try peer.read(burst) } }
                 }
-                try await blocking { for peer in peers { _ = try peer.read(traffic.message.count) } }
                 try await exchange(traffic, rounds: traffic.rounds / 5, peers)
 
                 let used = try await bytes(on: loop) { try await exchange(traffic, rounds: traffic.rounds, peers) }
