@@ -81,14 +81,41 @@ extension Scenarios {
                 let first = log.value
                 #expect(first.events == [.added, .active, .read, .readComplete])
                 #expect(first.bytes.count < sent.count)
-                // Each piece switches it off again.
-                while log.value.events.last != .removed {
-                    let before = log.value.events.count
-                    channel.setAutomaticReading(true)
-                    try await log.wait(for: "the next piece, or the end") { $0.events.count > before }
+                let end = try await channel.switchReadingOn(untilItIsRemoved: log)
+                #expect(end.bytes == sent)
+                #expect(end.rounds == [.added, .active, .read, .readComplete, .inputClosed, .inactive, .removed])
+            }
+        }
+
+        /// A reset is told once by the kernel: behind what is kept it is still a reset, and not the end of stream.
+        @Test(arguments: Engine.allCases) func aResetStaysBehindWhatIsKept(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let log = Watched(Recording())
+                let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
+                    [
+                        RecordingHandler(log) {
+                            $0.onRead = { context, _ in
+                                if log.value.bytes.count > 50_000 { context.channel.setAutomaticReading(false) }
+                            }
+                        }
+                    ]
                 }
-                #expect(log.value.bytes == sent)
-                #expect(log.value.rounds == [.added, .active, .read, .readComplete, .inputClosed, .inactive, .removed])
+                // The second half does not fit the chunk that the first lies in, so that it takes several reads.
+                let sent = Pattern(seed: 29).bytes(at: 0, count: 100_000)
+                try await blocking { try peer.write([UInt8](sent[..<50_000])) }
+                try await log.wait(for: "the first half") {
+                    $0.bytes.count == 50_000 && $0.events.last == .readComplete
+                }
+                try await withLoopHeld(group.loops[0]) {
+                    try await blocking {
+                        try peer.write([UInt8](sent[50_000...]))
+                        peer.reset()
+                    }
+                }
+                let end = try await channel.switchReadingOn(untilItIsRemoved: log)
+                #expect(sent.starts(with: end.bytes))
+                let reset = Event.error(.connectionLost)
+                #expect(end.rounds == [.added, .active, .read, .readComplete, reset, .inactive, .removed])
             }
         }
 
@@ -150,5 +177,19 @@ extension Scenarios {
                 #expect(refused == 0)
             }
         }
+    }
+}
+
+extension Channel {
+    /// For handlers that switch reading off with each piece.
+    fileprivate func switchReadingOn(untilItIsRemoved log: Watched<Recording>) async throws -> Recording {
+        var seen = log.value
+        while seen.events.last != .removed {
+            setAutomaticReading(true)
+            seen = try await log.wait(for: "the next piece, or the end") { [count = seen.events.count] in
+                $0.events.count > count
+            }
+        }
+        return seen
     }
 }
