@@ -3,7 +3,7 @@
 # A crash must end a run with its message, not leave the backtracer waiting.
 export SWIFT_BACKTRACE = enable=no
 
-SANITIZED = swift test --disable-default-traits -c release -Xswiftc -enable-testing
+SANITIZED = swift $(1) --disable-default-traits -c release -Xswiftc -enable-testing
 
 .PHONY: help bench test test-without-uring check dependencies format warnings asan tsan ubsan
 
@@ -45,12 +45,15 @@ warnings: dependencies
 # Optimised, because the accesses of debug builds happen in the uninstrumented standard library. Without jemalloc, which
 # no sanitizer supports. Leaks are not looked for: XCTest has some of its own.
 asan: dependencies
-	ASAN_OPTIONS=detect_leaks=0 $(SANITIZED) --sanitize=address --scratch-path .build-asan
+	ASAN_OPTIONS=detect_leaks=0 $(call SANITIZED,test) --sanitize=address --scratch-path .build-asan
 
-# A process that has used up its descriptors cannot look up the names that Scripts/tsan.supp is about.
+# What happens in libraries that are not instrumented, Scripts/tsan-sees.c tells; it is for the tests, not for the compiler.
 tsan: dependencies
-	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp $(SANITIZED) --sanitize=thread --scratch-path .build-tsan \
-		--skip DescriptorLimitTests
+	mkdir -p .build-tsan
+	clang -O2 -Wall -Wextra -Werror -shared -fPIC -o .build-tsan/tsan-sees.so Scripts/tsan-sees.c
+	$(call SANITIZED,build --build-tests) --sanitize=thread --scratch-path .build-tsan
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-sees.so \
+		$(call SANITIZED,test --skip-build) --sanitize=thread --scratch-path .build-tsan
 
 # SwiftPM has no such sanitizer for Swift; for the C core the compiler's is enough, and trapping needs no runtime.
 ubsan: dependencies
