@@ -57,5 +57,5 @@ tsan: dependencies
 
 # SwiftPM has no such sanitizer for Swift; for the C core the compiler's is enough, and trapping needs no runtime.
 ubsan: dependencies
-	swift test --disable-default-traits --scratch-path .build-ubsan --filter CTransportTests \
+	swift test --disable-default-traits --scratch-path .build-ubsan \
 		-Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability
