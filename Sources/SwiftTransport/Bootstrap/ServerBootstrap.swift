@@ -37,21 +37,29 @@ public struct ServerBootstrap: Sendable {
     ///     .serve { connection in
     ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
     ///     }
-    public func serve(_ body: @escaping @Sendable (Connection) async throws -> Void) -> ServerBootstrap {
+    ///
+    /// - Parameter onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it
+    ///   is dropped, because it ends nothing but its own connection.
+    public func serve(
+        onError: (@Sendable (any Error) -> Void)? = nil,
+        _ body: @escaping @Sendable (Connection) async throws -> Void
+    ) -> ServerBootstrap {
         changed { bootstrap in
             // The task may still be answering when the peer has finished sending; its end closes the channel.
             bootstrap.options.insert(.allowHalfClosure(true), at: 0)
             let handlers = bootstrap.makeHandlers
-            bootstrap.makeHandlers = { handlers() + [InboundBridge { connection in Self.serve(connection, body) }] }
+            bootstrap.makeHandlers = {
+                handlers() + [InboundBridge { connection in Self.serve(connection, onError, body) }]
+            }
         }
     }
 
     private static func serve(
-        _ connection: Connection, _ body: @escaping @Sendable (Connection) async throws -> Void
+        _ connection: Connection, _ onError: (@Sendable (any Error) -> Void)?,
+        _ body: @escaping @Sendable (Connection) async throws -> Void
     ) -> Task<Void, Never> {
         Task(executorPreference: connection.channel.eventLoop.taskExecutor) {
-            // What the body throws ends its connection, and that is all it can mean here.
-            try? await body(connection)
+            do { try await body(connection) } catch { onError?(error) }
             connection.channel.close()
         }
     }

@@ -36,7 +36,8 @@ public protocol ChannelHandler: AnyObject {
     /// The channel is closed. No event follows.
     func channelInactive(_ context: ChannelContext)
 
-    /// A write on its way to the network.
+    /// A write on its way to the network. The promise goes with the bytes: hand it on to their write, join it with that of
+    /// others, or complete it. See ``WritePromise``.
     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise)
     /// A message on its way to the network that is not bytes yet. A handler that knows its type turns it into bytes, and
     /// hands `promise` to their write; whoever does not passes it on. At the head of the pipeline it fails.

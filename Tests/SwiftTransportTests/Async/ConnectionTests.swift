@@ -59,19 +59,26 @@ extension Scenarios {
             }
         }
 
-        /// When the task ends, so does the connection, with everything it wrote; a task that throws ends it too.
+        /// When the task ends, so does the connection, with everything it wrote; a task that throws ends it too, and who wants
+        /// to know is told what it threw, on the loop.
         @Test(arguments: Place.all, [false, true]) func theTasksEndIsTheConnections(_ place: Place, _ throwing: Bool)
             async throws
         {
             try await withGroup(place.engine) { group in
                 let answer = Pattern(seed: 5).bytes(at: 0, count: 500_000)
-                let server = try await ServerBootstrap(group: group).serve { connection in
+                let loop = group.loops[0]
+                let thrown = Watched<[String]>([])
+                let onError: @Sendable (any Error) -> Void = { error in
+                    thrown.update { $0.append("\(error) \(loop.isCurrent)") }
+                }
+                let server = try await ServerBootstrap(group: group).serve(onError: onError) { connection in
                     connection.channel.writeAndFlush(Buffer(answer))
-                    if throwing { throw CancellationError() }
+                    if throwing { throw TransportError(.cancelled, call: .open) }
                 }.bind(to: place.freshAddress())
                 let received = try await blocking { try RawSocket.connect(to: server.localAddress).readToEnd() }
                 #expect(received.bytes == answer)
                 #expect(received.error == 0)
+                #expect(thrown.value == (throwing ? ["\(TransportError(.cancelled, call: .open)) true"] : []))
             }
         }
 
