@@ -33,30 +33,17 @@ struct IdleMemory: Codable, Sendable {
             let warmUp = min(warmUpConnections, connections / 2)
             try idle.open(warmUp)
             try idle.echo(from: 0)
-            let before = try settledMemory(of: server.pid)
+            let before = try ProcStat.settledMemory(of: server.pid)
             try idle.open(connections - warmUp)
-            let afterAccept = try settledMemory(of: server.pid)
+            let afterAccept = try ProcStat.settledMemory(of: server.pid)
             try idle.echo(from: warmUp)
-            let afterEcho = try settledMemory(of: server.pid)
+            let afterEcho = try ProcStat.settledMemory(of: server.pid)
             return IdleMemory(
                 peer: peer, connections: connections - warmUp, messageBytes: messageBytes,
                 bytesBefore: before, bytesAfterAccept: afterAccept, bytesAfterEcho: afterEcho)
         } catch {
             throw BenchError("\(peer.title), idle memory: \(error)\n\(server.complaint)")
         }
-    }
-
-    /// Memory once the server has nothing left to do: a connection counts for us before the server has accepted it.
-    private static func settledMemory(of pid: pid_t) throws -> UInt64 {
-        let busyMicroseconds = 500.0
-        var last = try ProcStat.cpu(of: pid).nanoseconds
-        for _ in 0..<100 {
-            usleep(50_000)
-            let now = try ProcStat.cpu(of: pid).nanoseconds
-            if Double(now &- last) / 1000 < busyMicroseconds { break }
-            last = now
-        }
-        return try ProcStat.anonymousMemory(of: pid)
     }
 
     static func table(_ figures: [IdleMemory]) -> Table {

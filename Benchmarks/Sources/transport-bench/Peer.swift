@@ -28,10 +28,11 @@ enum Peer: String, CaseIterable, Codable, ExpressibleByArgument, Sendable {
         }
     }
 
-    func arguments(host: String, engine: Engine) -> [String] {
+    /// - Parameter service: what the library's server does; the others only echo.
+    func arguments(host: String, engine: Engine, service: String) -> [String] {
         let address = ["--port", "0", "--host", host]
         switch self {
-        case .swiftTransport: return ["serve", "echo", "--loops", "1", "--engine", engine.rawValue] + address
+        case .swiftTransport: return ["serve", service, "--loops", "1", "--engine", engine.rawValue] + address
         case .nio, .epoll, .uring: return address
         }
     }

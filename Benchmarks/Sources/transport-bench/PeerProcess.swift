@@ -15,9 +15,13 @@ final class PeerProcess {
 
     /// Starts the server on a port the kernel chooses and waits until it says it is ready.
     ///
-    /// - Parameter extra: more arguments, for a peer that knows them.
-    init(_ peer: Peer, host: String, engine: Engine = .automatic, extra: [String] = []) throws {
-        let arguments = peer.arguments(host: host, engine: engine) + extra
+    /// - Parameters:
+    ///   - service: what the library's server does; the others only echo.
+    ///   - extra: more arguments, for a peer that knows them.
+    init(
+        _ peer: Peer, host: String, engine: Engine = .automatic, service: String = "echo", extra: [String] = []
+    ) throws {
+        let arguments = peer.arguments(host: host, engine: engine, service: service) + extra
         let errorFile = FileManager.default.temporaryDirectory
             .appendingPathComponent("transport-bench-\(getpid())-\(UUID().uuidString).stderr")
         let child = try ChildProcess(

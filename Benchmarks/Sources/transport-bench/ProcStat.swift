@@ -35,6 +35,19 @@ enum ProcStat {
         return CPU(nanoseconds: nanoseconds, userTicks: user, systemTicks: system)
     }
 
+    /// Memory once a server has nothing left to do: a connection counts for us before the server has accepted it.
+    static func settledMemory(of pid: pid_t) throws -> UInt64 {
+        let busyMicroseconds = 500.0
+        var last = try cpu(of: pid).nanoseconds
+        for _ in 0..<100 {
+            usleep(50_000)
+            let now = try cpu(of: pid).nanoseconds
+            if Double(now &- last) / 1000 < busyMicroseconds { break }
+            last = now
+        }
+        return try anonymousMemory(of: pid)
+    }
+
     /// Bytes of anonymous memory: what the process itself has written to, without shared code and file pages.
     static func anonymousMemory(of pid: pid_t) throws -> UInt64 {
         for line in try read("/proc/\(pid)/smaps_rollup").split(separator: "\n") where line.hasPrefix("Anonymous:") {

@@ -7,7 +7,7 @@ struct TransportBench: AsyncParsableCommand {
         commandName: "transport-bench",
         abstract: "Measures SwiftTransport beside SwiftNIO and hand-written C.",
         subcommands: [
-            ServeCommand.self, LoadCommand.self, CompareCommand.self, MemoryCommand.self, MicroCommand.self,
-            MicroWorkerCommand.self, ThresholdsCommand.self, DoctorCommand.self,
+            ServeCommand.self, LoadCommand.self, CompareCommand.self, MemoryCommand.self, SlowReadersCommand.self,
+            MicroCommand.self, MicroWorkerCommand.self, ThresholdsCommand.self, DoctorCommand.self,
         ])
 }
