@@ -19,9 +19,23 @@ extension Channel {
                 flushQueue()
             }
         } else {
-            result = await cancellableSend(buffer, flush: flush)
+            result = await cancellableSend(.bytes(buffer), flush: flush)
         }
         if let result { throw result }
+    }
+
+    /// Sends a part of a file behind what is queued already, past all handlers: as ``send(_:flush:)-(Buffer,_)``.
+    ///
+    /// - Throws: also what reading the file said, as `.system`.
+    public func send(_ file: FileRegion, flush: Bool = true) async throws(TransportError) {
+        if let error = await cancellableSend(.file(file), flush: flush) { throw error }
+    }
+
+    /// Sends a message that a handler turns into bytes: as ``send(_:flush:)-(Buffer,_)``.
+    ///
+    /// - Throws: also `.unencodableMessage` when no handler does, `.promiseDropped` when one took it and forgot it.
+    public func send(message: any Sendable, flush: Bool = true) async throws(TransportError) {
+        if let error = await cancellableSend(.message(message), flush: flush) { throw error }
     }
 
     /// Queued and flushed in one step: there is no time in which it could be taken back. Handlers may hold a flush up.
@@ -29,8 +43,8 @@ extension Channel {
         isOnLoop && ChannelContext.findBackwards(.flush, from: lastContext) == nil
     }
 
-    private func cancellableSend(_ buffer: Buffer, flush: Bool) async -> WriteResult {
-        let write = CancellableWrite(self, buffer, flush: flush)
+    private func cancellableSend(_ content: WriteContent, flush: Bool) async -> WriteResult {
+        let write = CancellableWrite(self, content, flush: flush)
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { write.start($0) }
         } onCancel: {
@@ -42,7 +56,7 @@ extension Channel {
 /// A write that a task awaits and may give up. What is not marked otherwise belongs to the channel's loop.
 private final class CancellableWrite: LoopWork, @unchecked Sendable {
     private let channel: Channel
-    private let buffer: Buffer
+    private let content: WriteContent
     private let flush: Bool
     private let size: Int
     private var continuation: UnsafeContinuation<WriteResult, Never>?
@@ -51,11 +65,11 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
-    init(_ channel: Channel, _ buffer: Buffer, flush: Bool) {
+    init(_ channel: Channel, _ content: WriteContent, flush: Bool) {
         self.channel = channel
-        self.buffer = buffer
+        self.content = content
         self.flush = flush
-        size = buffer.count &+ WaterMark.entryOverhead.bytes
+        size = content.weight &+ WaterMark.entryOverhead.bytes
     }
 
     /// Any thread.
@@ -84,7 +98,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
             channel.refuse(.continuation(continuation), TransportError(.outboundQueueFull))
             return
         }
-        handle = channel.writeFromTail(buffer, .continuation(continuation))
+        handle = channel.writeFromTail(content, .continuation(continuation))
         if flush { channel.flushFromTail() }
     }
 

@@ -99,17 +99,20 @@ extension Channel {
         return passedOn(completion)
     }
 
-    fileprivate func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) {
+    @discardableResult
+    func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
         switch content {
-        case .bytes(let buffer): writeFromTail(buffer, completion)
-        case .file(let file): _ = enqueue(file, completion)
+        case .bytes(let buffer): return writeFromTail(buffer, completion)
+        case .file(let file): return enqueue(file, completion)
         case .message(let message):
             guard let target = ChannelContext.findBackwards(.write, from: lastContext) else {
-                return refuseMessage(completion)
+                refuseMessage(completion)
+                return .stale
             }
             target._withUnsafeGuaranteedRef {
                 $0.handler.write($0, message: message, promise: WritePromise(completion))
             }
+            return passedOn(completion)
         }
     }
 
@@ -123,7 +126,7 @@ extension Channel {
 }
 
 /// What may be written.
-private enum WriteContent {
+enum WriteContent {
     case bytes(Buffer)
     case file(FileRegion)
     case message(any Sendable)

@@ -22,6 +22,11 @@ public struct Connection: Sendable {
     /// - Throws: `.closed` with the first cause, `.outboundQueueFull`, `.outputShutDown`, `.loopShutDown`.
     public func write(_ buffer: Buffer) async throws(TransportError) { try await channel.send(buffer) }
 
+    /// Sends a part of a file, which is never in memory as a whole, and returns when the kernel has accepted all of it.
+    ///
+    /// - Throws: as ``write(_:)-(Buffer)``, and what reading the file said.
+    public func write(_ file: FileRegion) async throws(TransportError) { try await channel.send(file) }
+
     /// Closes the channel and returns when it is closed. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) async {
         channel.close(mode)

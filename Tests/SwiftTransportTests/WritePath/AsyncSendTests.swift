@@ -77,6 +77,52 @@ extension WritePath {
             }
         }
 
+        /// Whatever may be written may be awaited, on the loop and elsewhere: files, and messages that a handler encodes.
+        @Test(arguments: WritePath.engines, [true, false])
+        func filesAndMessages(engine: Engine, onLoop: Bool) async throws {
+            final class Encoder: ChannelHandler {
+                static let interests: ChannelEvents = [.write]
+                func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
+                    if let text = message as? String {
+                        context.write(Buffer(text), promise: promise)
+                    } else {
+                        context.write(message: message, promise: promise)
+                    }
+                }
+            }
+            let file = try ScratchFile(200_000)
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [Encoder(), Recorder($0)] }) { rig in
+                let channel = rig.channel
+                let region = try FileRegion(path: file.path)
+                let reading = Task { await rig.peer.read(200_005) }
+                try await Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
+                    try await channel.send(message: "file:")
+                    try await channel.send(region)
+                    let failure = await #expect(throws: TransportError.self) { try await channel.send(message: 1) }
+                    #expect(failure?.code == .unencodableMessage)
+                }.value
+                #expect(await reading.value == Array("file:".utf8) + file.bytes)
+
+                // P1: not flushed, both can be taken back.
+                for message in [nil, "never"] as [String?] {
+                    let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
+                        if let message {
+                            try await channel.send(message: message, flush: false)
+                        } else {
+                            try await channel.send(region, flush: false)
+                        }
+                    }
+                    try await rig.until { $0.levels.pending > WritePath.pending(0) }
+                    task.cancel()
+                    let failure = await #expect(throws: TransportError.self) { try await task.value }
+                    #expect(failure?.code == .cancelled)
+                    try await channel.send(Buffer("!"))
+                }
+                #expect(await rig.peer.read(200_007).suffix(2) == Array("!!".utf8)[...])
+            }
+        }
+
         /// P1: a handler that holds the flush up leaves the task the time to take its write back.
         @Test(arguments: WritePath.engines, [true, false])
         func cancelledWhileTheFlushIsHeldUp(engine: Engine, onLoop: Bool) async throws {
