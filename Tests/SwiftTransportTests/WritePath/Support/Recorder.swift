@@ -9,6 +9,8 @@ extension WritePath {
         var onWritability: ((ChannelContext) -> Void)?
         /// Called after a write with a tag was recorded.
         var onCompleted: ((ChannelContext, UInt64) -> Void)?
+        /// The same with the result, instead of recording it.
+        var onCompletedWith: ((UInt64, WriteResult) -> Void)?
         /// Called after the end of input was recorded.
         var onInputClosed: ((ChannelContext) -> Void)?
 
@@ -34,6 +36,7 @@ extension WritePath {
         func channelInactive(_ context: ChannelContext) { log.add(.inactive) }
         func handlerRemoved(_ context: ChannelContext) { log.add(.note("removed")) }
         func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
+            if let onCompletedWith { return onCompletedWith(tag, result) }
             log.add(.done(Int(tag), result?.code))
             onCompleted?(context, tag)
         }
