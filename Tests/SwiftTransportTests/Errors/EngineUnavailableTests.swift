@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import SwiftTransport
 import Testing
@@ -77,6 +78,27 @@ extension Scenarios {
                     }
                     #expect(correct)
                     await group.shutdown()
+                }
+            }
+        }
+
+        /// Memory for some of the loops, but not for all: those that had started end again.
+        @Test(.enabled(if: Machine.hasURing)) func noneIsLeftRunning() async {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    try LockedMemory.limit(to: 4 << 20)
+                    var options = LoopOptions()
+                    options.engine = .only(.uring)
+                    await expectError(.outOfMemory, .ioUringSetup, ENOMEM) {
+                        try EventLoopGroup(loops: 1000, options: options)
+                    }
+                    try await eventually("the threads to end") {
+                        let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
+                        let names = tasks.map {
+                            try? String(contentsOfFile: "/proc/self/task/\($0)/comm", encoding: .utf8)
+                        }
+                        return !names.contains { $0?.hasPrefix("transport-") == true }
+                    }
                 }
             }
         }
