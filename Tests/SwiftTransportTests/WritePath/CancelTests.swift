@@ -110,6 +110,50 @@ extension WritePath {
             }
         }
 
+        /// Sends each write with something of its own behind it, whose promise is made for it.
+        private final class Trailer: ChannelHandler {
+            static let interests: ChannelEvents = [.write]
+            let promise: (ChannelContext) -> WritePromise
+            init(_ promise: @escaping (ChannelContext) -> WritePromise) { self.promise = promise }
+            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+                context.write(buffer, promise: promise)
+                context.write(Buffer("!"), promise: self.promise(context.channel.recorderContext))
+            }
+        }
+
+        /// P1: the newest write may be one of a handler on the way: a handle never takes that one back, however much its promise
+        /// looks like the caller's.
+        @Test(arguments: WritePath.engines, ["nobody", "closure", "tag", "kind"])
+        func handleOfAnothersWrite(engine: Engine, same: String) async throws {
+            let handlers: @Sendable (Log) -> [any ChannelHandler] = { log in
+                let trailer = Trailer { context in
+                    switch same {
+                    case "nobody": .none
+                    case "closure": log.promise(2)
+                    case "tag": .handler(context, tag: 2)
+                    default: .handler(context, tag: 1)
+                    }
+                }
+                return [trailer, Recorder(log)]
+            }
+            try await WritePath.withRig(engine, handlers: handlers) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    let context = channel.recorderContext
+                    let handle =
+                        switch same {
+                        case "nobody": context.write(Buffer("text"))
+                        case "closure": context.write(Buffer("text"), promise: log.promise(1))
+                        case "tag": context.write(Buffer("text"), promise: .handler(context, tag: 1))
+                        default: context.write(Buffer("text"), tag: 1)
+                        }
+                    #expect(!channel.cancel(handle))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(5) == Array("text!".utf8))
+            }
+        }
+
         /// P1: a handle says which channel it is of: the same write of another channel stays.
         @Test(arguments: WritePath.engines)
         func handleOfAnotherChannel(engine: Engine) async throws {

@@ -169,6 +169,112 @@ extension WritePath {
             }
         }
 
+        /// A second drain may only leave less time than the first; there is one timer at a time, and none when it is over.
+        @Test(arguments: WritePath.engines, [true, false])
+        func drainsOnlyGetShorter(engine: Engine, shortFirst: Bool) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.writeAndFlush(Buffer(WritePath.bytes(300_000)), completion: log.completion(0))
+                }
+                let long = CloseMode.drain(within: .seconds(600))
+                let short = CloseMode.drain(within: .milliseconds(1))
+                let timers = try await rig.run { channel in
+                    for mode in shortFirst ? [short, long] : [long, short] { channel.close(mode) }
+                    return channel.eventLoop.currentStatistics.armedTimers
+                }
+                #expect(timers == 1)
+                await rig.channel.closed()
+                #expect(log.done == [.done(0, .closed)])
+                #expect(await rig.channel.result(of: Buffer("late"))?.code == .closed)
+                let other = try await Rig.open(rig.group)
+                other.channel.close(long)
+                other.channel.close(.immediate)
+                await other.channel.closed()
+                #expect(await rig.loop.statistics()?.armedTimers == 0)
+            }
+        }
+
+        /// A shutdown without any time sends nothing more: what is queued is dropped and reported.
+        @Test(arguments: WritePath.engines)
+        func shutdownWithoutTimeSendsNothing(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                rig.channel.write(Buffer(WritePath.bytes(5000)), completion: log.completion(0))
+                let report = await rig.group.shutdown(within: .zero)
+                #expect(report.channelsCutOff == 1 && report.bytesDropped == 5000)
+                #expect(log.done == [.done(0, .closed)])
+                #expect(await rig.peer.readToEnd() == [])
+            }
+        }
+
+        /// Reading that is switched off while a channel drains does not hide the peer's end from it.
+        @Test(arguments: WritePath.engines)
+        func readingSwitchedOffInADrain(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                try await rig.run { channel in
+                    channel.close(.drain(within: .seconds(600)))
+                    channel.setAutomaticReading(false)
+                }
+                try await rig.turns()
+                rig.channel.setAutomaticReading(true)
+                rig.channel.setAutomaticReading(false)
+                try await rig.turns()
+                await rig.peer.readToEnd()
+                rig.peer.close()
+                await rig.channel.closed()
+            }
+        }
+
+        /// Closes with the first piece.
+        private final class OnlyOnce: ChannelHandler {
+            let log: Log
+            init(_ log: Log) { self.log = log }
+            func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+                log.add(.note(String(Buffer(bytes.withUnsafeBytes { [UInt8]($0) }))))
+                context.close(.immediate)
+            }
+            func channelReadComplete(_ context: ChannelContext) { log.add(.note("complete")) }
+            func channelInactive(_ context: ChannelContext) { log.add(.inactive) }
+        }
+
+        /// netty#14913: a handler that closes gets no further piece, not even of those that are here already, and no completion.
+        @Test(arguments: WritePath.engines, [true, false])
+        func closedInARead(engine: Engine, kept: Bool) async throws {
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [OnlyOnce($0)] }) { rig in
+                if kept {
+                    try await rig.run { channel in
+                        channel.setAutomaticReading(false)
+                        channel.held = HeldInput()
+                        channel.held?.append(Buffer("first"))
+                        channel.held?.append(Buffer("second"))
+                        channel.setAutomaticReading(true)
+                    }
+                } else {
+                    rig.peer.write(Array("first".utf8))
+                }
+                await rig.channel.closed()
+                #expect(rig.log.events == [.note("first"), .inactive])
+            }
+        }
+
+        /// Before it is connected a channel has no output to end: nothing happens, and later it writes.
+        @Test(arguments: WritePath.engines)
+        func shutdownOutputTooEarly(engine: Engine) async throws {
+            final class Early: ChannelHandler {
+                func handlerAdded(_ context: ChannelContext) {
+                    #expect(!context.channel.isActive)
+                    context.channel.shutdownOutput()
+                }
+            }
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [Early(), Recorder($0)] }) { rig in
+                try await rig.channel.send(Buffer("goes on"))
+                #expect(await rig.peer.read(7) == Array("goes on".utf8))
+            }
+        }
+
         /// netty#14913, #14921: closed while bytes are coming in: no completion meets a slot that is gone, nothing is delivered after
         /// the end.
         @Test(arguments: WritePath.engines)

@@ -97,5 +97,49 @@ extension WritePath {
                 }
             }
         }
+
+        /// The same when the handler that is told of it fails once more.
+        @Test(arguments: WritePath.engines)
+        func firstOfTwoCauses(engine: Engine) async throws {
+            final class Clumsy: ChannelHandler {
+                let log: Log
+                init(_ log: Log) { self.log = log }
+                func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+                    log.add(.error(error.code))
+                    guard error.code == .connectionLost else { return }
+                    for _ in 0..<2 { context.write(Buffer(WritePath.bytes(1500))) }
+                }
+            }
+            let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, [.waterMark(mark)], handlers: { [Clumsy($0)] }) { rig in
+                rig.peer.reset()
+                await rig.channel.closed()
+                #expect(rig.log.events == [.error(.connectionLost), .error(.outboundQueueFull)])
+                let error = await rig.channel.result(of: Buffer("late"))
+                #expect(error == TransportError(.closed, call: .receive, errno: 104))
+            }
+        }
+
+        /// A channel that a handler closes as soon as it is added was never active, so that it cannot become inactive.
+        @Test(arguments: WritePath.engines)
+        func neverActive(engine: Engine) async throws {
+            final class Closer: ChannelHandler {
+                let log: Log
+                init(_ log: Log) { self.log = log }
+                func handlerAdded(_ context: ChannelContext) { context.close(.immediate) }
+                func channelActive(_ context: ChannelContext) { log.add(.active) }
+                func channelInactive(_ context: ChannelContext) { log.add(.inactive) }
+                func handlerRemoved(_ context: ChannelContext) { log.add(.note("removed")) }
+            }
+            try await WritePath.withRig(engine) { rig in
+                let log = Log()
+                let door = try Door()
+                let bootstrap = ClientBootstrap(group: rig.group).handlers { [Closer(log)] }
+                _ = try? await bootstrap.connect(to: door.address)
+                await log.until(.note("removed"))
+                #expect(log.events == [.note("removed")])
+            }
+        }
     }
 }

@@ -32,6 +32,50 @@ extension WritePath {
             }
         }
 
+        /// netty#17049: what the kernel hands over between switching on and delivering stays behind what was kept before, and does
+        /// not wait there for somebody to switch once more.
+        @Test(arguments: WritePath.engines)
+        func lateBytesStayBehindWhatIsKept(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                try await rig.run { channel in
+                    channel.held = HeldInput()
+                    channel.held?.append(Buffer("kept, "))
+                }
+                rig.peer.write(Array("late".utf8))
+                try await rig.until { $0.recorder.received.count == 10 }
+                #expect(try await rig.run { $0.recorder.received } == Array("kept, late".utf8))
+            }
+        }
+
+        /// Switched off, nothing more is received: what comes stays in the kernel, and slows the peer down.
+        @Test(arguments: WritePath.engines)
+        func offMeansOff(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                rig.channel.setAutomaticReading(false)
+                try await rig.turns()
+                let before = try #require(await rig.loop.statistics()).receivedBytes
+                rig.peer.write(WritePath.bytes(1000))
+                try await rig.turns(50)
+                #expect(await rig.loop.statistics()?.receivedBytes == before)
+                rig.channel.setAutomaticReading(true)
+                try await rig.until { $0.recorder.received == WritePath.bytes(1000) }
+            }
+        }
+
+        /// What was kept for a reader is let go when the channel drains: it has no reader any more.
+        @Test(arguments: WritePath.engines)
+        func drainingKeepsNoInput(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                try await rig.run { channel in
+                    channel.setAutomaticReading(false)
+                    channel.held = HeldInput()
+                    channel.held?.append(Buffer("kept"))
+                    channel.close(.drain(within: .seconds(600)))
+                    #expect(channel.held == nil)
+                }
+            }
+        }
+
         /// netty#15125: sending files makes no worker threads.
         @Test(arguments: WritePath.engines)
         func filesMakeNoThreads(engine: Engine) async throws {

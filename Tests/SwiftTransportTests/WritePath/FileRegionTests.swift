@@ -93,6 +93,88 @@ extension WritePath {
             }
         }
 
+        /// What was flushed behind a file that cannot be read is sent all the same.
+        @Test(arguments: WritePath.engines)
+        func unreadableBeforeOthers(engine: Engine) async throws {
+            let file = try ScratchFile(100)
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100)
+                try await rig.run { channel in
+                    channel.write(unreadable, promise: log.promise(0))
+                    channel.write(Buffer("goes on"), completion: log.completion(1))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(7) == Array("goes on".utf8))
+                await log.untilDone(2)
+                #expect(log.done == [.done(0, .system), .done(1, nil)])
+            }
+        }
+
+        /// The last write of a channel that ends is a file that cannot be read: the end of stream follows all the same.
+        @Test(arguments: WritePath.engines, [true, false])
+        func unreadableAtTheEnd(engine: Engine, closing: Bool) async throws {
+            let file = try ScratchFile(100)
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100)
+                try await rig.run { channel in
+                    channel.write(unreadable, promise: log.promise(0))
+                    if closing { channel.close(.drain(within: .seconds(600))) } else { channel.shutdownOutput() }
+                }
+                await rig.peer.readToEnd()
+                #expect(rig.peer.atEnd && rig.peer.failure == 0)
+                #expect(log.done == [.done(0, .system)])
+                rig.peer.close()
+                await rig.channel.closed()
+            }
+        }
+
+        /// W21: a file goes alone, so what is before it goes first: of that send the file has no progress to report.
+        @Test(arguments: WritePath.engines)
+        func noProgressOfNothing(engine: Engine) async throws {
+            let file = try ScratchFile(3 * FileRegion.windowSize)
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                let region = try FileRegion(path: file.path)
+                try await rig.run { channel in
+                    channel.write(Buffer("head"), completion: log.completion(0))
+                    channel.write(region, promise: log.progressPromise(1))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(4 + region.count).count == 4 + region.count)
+                await log.untilDone(2)
+                let steps = log.events.compactMap { if case .progress(1, let written, _) = $0 { written } else { nil } }
+                #expect(steps.count >= 2 && steps.allSatisfy { $0 > 0 })
+            }
+        }
+
+        /// The descriptor is closed with the region, or stays the caller's: as asked for.
+        @Test(arguments: [true, false])
+        func ownsItsDescriptor(closing: Bool) throws {
+            let file = try ScratchFile(100)
+            let descriptor = file.descriptor()
+            let inode = try #require(Self.inode(descriptor))
+            do { _ = FileRegion(descriptor: descriptor, offset: 0, count: 100, closing: closing) }
+            // A number that is free may be somebody else's at once: the file tells.
+            #expect((Self.inode(descriptor) == inode) == !closing)
+            if !closing { close(descriptor) }
+        }
+
+        private static func inode(_ descriptor: Int32) -> UInt? {
+            var status = stat()
+            return fstat(descriptor, &status) == 0 ? UInt(status.st_ino) : nil
+        }
+
+        /// Positions that no file has: before its beginning there is nothing, and beyond what can be said it has ended.
+        @Test func oddPositions() {
+            #expect(FileRegion(descriptor: -1, offset: -5, count: 3, closing: false).offset == 0)
+            let window = UnsafeMutableRawPointer.allocate(byteCount: FileRegion.windowSize, alignment: 1)
+            defer { window.deallocate() }
+            let region = FileRegion(descriptor: -1, offset: .max, count: 10, closing: false)
+            #expect(region.read(at: 5, into: window) == -Int(EIO))
+        }
+
         /// A file that became shorter on the way leaves a hole in the stream: the channel ends, and says why.
         @Test(arguments: WritePath.engines)
         func truncated(engine: Engine) async throws {

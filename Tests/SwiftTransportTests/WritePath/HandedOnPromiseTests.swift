@@ -75,6 +75,20 @@ extension WritePath {
             #expect(log.done == (0..<100_010).map { .done($0, .cancelled) })
         }
 
+        /// Joined with nobody a promise stays what it is: its progress is still its own.
+        @Test func joinedWithNobody() {
+            let log = Log()
+            var left = log.progressPromise(0)
+            left.join(.none)
+            var right = WritePromise.none
+            right.join(log.progressPromise(1))
+            for completion in [left.take(), right.take()] {
+                #expect(completion.kind == .closure && completion.wantsProgress)
+                completion.complete(nil)
+            }
+            #expect(log.done == [.done(0, nil), .done(1, nil)])
+        }
+
         /// P5: a handler that forgets a promise: whoever waits is told so, instead of waiting for ever.
         @Test(arguments: WritePath.engines)
         func dropped(engine: Engine) async throws {

@@ -82,6 +82,53 @@ extension WritePath {
             }
         }
 
+        /// W10: a file counts as its window at the limit too, however large it is.
+        @Test(arguments: WritePath.engines)
+        func largeFileBesideOthers(engine: Engine) async throws {
+            let file = try ScratchFile(300_000)
+            let room = WritePath.pending(1000 + FileRegion.windowSize, writes: 2)
+            let mark = WaterMark(low: 500, high: 1000, hardLimit: ByteCount(room))
+            try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
+                let region = try FileRegion(path: file.path)
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                    channel.write(region, promise: log.promise(1))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(301_000) == WritePath.bytes(1000) + file.bytes)
+                await log.untilDone(2)
+                #expect(log.done == [.done(0, nil), .done(1, nil)])
+            }
+        }
+
+        /// Exactly the budget fits, one byte more does not; and the error names the limit that was exceeded, not one that was met.
+        @Test(arguments: WritePath.engines)
+        func budgetIsExact(engine: Engine) async throws {
+            var options = LoopOptions()
+            options.outboundBudget = 1500
+            try await WritePath.withRig(engine, [.waterMark(Self.mark)], loop: options) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                    let overhead = WaterMark.entryOverhead.bytes
+                    // Up to the channel's own limit, which is not exceeded.
+                    let most = 2000 - channel.pendingBytes - overhead
+                    channel.write(Buffer(WritePath.bytes(most)), completion: log.completion(1))
+                    channel.write(Buffer(WritePath.bytes(most + 1)), completion: log.completion(2))
+                    let rest = 1500 - channel.pendingBytes - overhead
+                    channel.write(Buffer(WritePath.bytes(rest + 1)), completion: log.completion(3))
+                    #expect(
+                        log.done == [
+                            .done(1, .loopBudgetExhausted), .done(2, .outboundQueueFull),
+                            .done(3, .loopBudgetExhausted),
+                        ])
+                    channel.write(Buffer(WritePath.bytes(rest)), completion: log.completion(4))
+                    #expect(channel.pendingBytes == 1500 && log.done.count == 3)
+                }
+            }
+        }
+
         /// The loop's budget, over all its channels, with both policies, on the loop and off it.
         @Test(arguments: WritePath.engines, [WaterMark.Overflow.failWrite, .closeChannel])
         func loopBudget(engine: Engine, policy: WaterMark.Overflow) async throws {

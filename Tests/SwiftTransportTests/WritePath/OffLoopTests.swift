@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 
 @testable import SwiftTransport
@@ -81,6 +82,88 @@ extension WritePath {
                 #expect(rig.channel.isWritable)
                 await rig.log.until { $0.last == .writable(true) }
                 #expect(rig.log.writable.last == true)
+            }
+        }
+
+        /// The same for one that awaits its write.
+        @Test(arguments: WritePath.engines)
+        func awaitedWritesHealToo(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                let gate = await Gate(rig.loop)
+                let channel = rig.channel
+                channel.writeAndFlush(Buffer(WritePath.bytes(700)))
+                // More work than one turn does: the second write meets the first one gone.
+                for _ in 0..<600 { rig.loop.execute {} }
+                let task = Task { await channel.result(of: Buffer(WritePath.bytes(700))) }
+                while channel.isWritable, !Task.isCancelled { await Task.yield() }
+                gate.open()
+                #expect(await task.value == nil)
+                await rig.peer.read(1400)
+                await rig.log.until { $0.last == .writable(true) }
+                #expect(channel.isWritable)
+            }
+        }
+
+        /// M5: on the way to the loop too a level at the mark is not above it: nobody saw it unwritable, nobody is told.
+        @Test(arguments: WritePath.engines)
+        func strictOnTheWay(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                let gate = await Gate(rig.loop)
+                rig.channel.write(Buffer(WritePath.bytes(1000 - WaterMark.entryOverhead.bytes)))
+                #expect(rig.channel.pendingBytes == 1000 && rig.channel.isWritable)
+                #expect(rig.channel.bytesBeforeUnwritable == 1)
+                gate.open()
+                try await rig.turns()
+                #expect(rig.log.writable.isEmpty)
+            }
+        }
+
+        /// netty#7053: told once: the event of the queue itself is also that of who was seen on the way.
+        @Test(arguments: WritePath.engines)
+        func toldOnce(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                rig.channel.writeAndFlush(Buffer(WritePath.bytes(2000)))
+                await rig.log.until(.writable(true))
+                rig.channel.writeAndFlush(Buffer("small"))
+                await rig.peer.read(2005)
+                try await rig.turns()
+                #expect(rig.log.writable == [false, true])
+            }
+        }
+
+        /// W10: exactly the limit fits on the way, one byte more does not.
+        @Test(arguments: WritePath.engines)
+        func limitOnTheWayIsExact(engine: Engine) async throws {
+            let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
+            try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
+                let log = rig.log
+                let gate = await Gate(rig.loop)
+                rig.channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                let most = 2000 - WritePath.pending(1000, writes: 2)
+                rig.channel.write(Buffer(WritePath.bytes(most + 1)), completion: log.completion(1))
+                rig.channel.write(Buffer(WritePath.bytes(most)), completion: log.completion(2))
+                #expect(rig.channel.pendingBytes == 2000)
+                gate.open()
+                rig.channel.flush()
+                await log.untilDone(3)
+                #expect(log.done == [.done(1, .outboundQueueFull), .done(0, nil), .done(2, nil)])
+            }
+        }
+
+        /// W10: who was refused on the way stays refused, although there is room again when the refusal gets there.
+        @Test(arguments: WritePath.engines)
+        func awaitedRefusalStays(engine: Engine) async throws {
+            let mark = WaterMark(low: 500, high: 6000, hardLimit: 10_000)
+            try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
+                let gate = await Gate(rig.loop)
+                let channel = rig.channel
+                channel.writeAndFlush(Buffer(WritePath.bytes(5000)))
+                for _ in 0..<600 { rig.loop.execute {} }
+                let task = Task { await channel.result(of: Buffer(WritePath.bytes(8000))) }
+                while !channel.isAheadOfLoop.load(ordering: .relaxed), !Task.isCancelled { await Task.yield() }
+                gate.open()
+                #expect(await task.value?.code == .outboundQueueFull)
+                #expect(await rig.peer.read(5000) == WritePath.bytes(5000))
             }
         }
 

@@ -46,6 +46,30 @@ extension WritePath {
             }
         }
 
+        /// W13, W22: who is told finds everything done: the entry out of the queue, its bytes no longer counted, its memory free.
+        @Test(arguments: WritePath.engines, [true, false])
+        func toldWhenAllIsDone(engine: Engine, sent: Bool) async throws {
+            final class Box: @unchecked Sendable { var witness: Witness? }
+            try await WritePath.withRig(engine) { rig in
+                let log = rig.log
+                try await rig.run { channel in
+                    let box = Box()
+                    let buffer = Buffer(WritePath.bytes(5000))
+                    box.witness = Witness(buffer)
+                    channel.write(buffer) { _ in
+                        let isFreed = box.witness?.isFreed == true
+                        let entries = channel.queue?.takeUnretainedValue().count ?? 0
+                        log.add(.note("\(isFreed), \(entries), \(channel.pendingBytes - WritePath.pending(7))"))
+                    }
+                    channel.write(Buffer("another"), completion: log.completion(1))
+                    if sent { channel.flush() }
+                }
+                if !sent { rig.channel.close(.immediate) }
+                await log.untilDone(1)
+                #expect(log.events.contains(.note("true, 1, 0")))
+            }
+        }
+
         /// P5: whatever ends a channel, in whatever state its writes are, each completes exactly once.
         @Test(arguments: WritePath.engines, ["immediate", "reset", "drain", "peer", "shutdown"])
         func exactlyOnce(engine: Engine, ending: String) async throws {
@@ -89,7 +113,7 @@ extension WritePath {
                 let witness = try await rig.run { channel in
                     let context = channel.recorderContext
                     context.write(Buffer("0"), tag: 0)
-                    context.write(Buffer("1"), tag: 1)
+                    context.write(Buffer("1"), promise: .handler(context, tag: 1))
                     context.flush()
                     channel.pipeline.remove(context)
                     return Witness(context)

@@ -84,6 +84,62 @@ extension WritePath {
             }
         }
 
+        /// W16: small writes fill a block to its last byte; the next one begins another, and both come back when they are empty.
+        @Test func blocksAreFilledToTheEnd() {
+            var memory = OutboundMemory(LoopOptions())
+            let queue = OutboundQueue()
+            let most = OutboundMemory.blockCapacity
+            let (first, one) = queue.copy(Self.place, most - 10, &memory)
+            let (second, two) = queue.copy(Self.place, 10, &memory)
+            #expect(second == first + most - 10 && one == two)
+            let (_, three) = queue.copy(Self.place, 1, &memory)
+            #expect(three != two)
+            let (_, four) = queue.copy(Self.place, most, &memory)
+            #expect(four != three)
+            for owner in [one, two, three, four] { OutboundOwner.release(owner, to: &memory) }
+            queue.releaseBlock(&memory)
+            let spare = (0..<3).map { _ in OutboundOwner.block(memory.takeBlock()) }
+            #expect(Set(spare) == [one, three, four])
+            for owner in spare { OutboundOwner.release(owner, to: &memory) }
+            memory.deallocate()
+        }
+
+        /// The kernel counts the bytes of a send in 31 bits: more than a GiB goes in pieces, and nothing may go along behind one.
+        @Test func hugeOnesGoInPieces() {
+            withQueue { queue, vectors in
+                queue.append(entry(0, 5 << 30))
+                queue.append(entry(9, 5))
+                queue.flush()
+                #expect(queue.gather(vectors, limit: 64, bytes: .max) == 1)
+                #expect(vectors[0].iov_len == 1 << 30)
+                #expect(queue.advanceHead(1 << 30) == (1 << 30, false))
+                #expect(queue.gather(vectors, limit: 64, bytes: .max) == 1)
+                #expect(vectors[0].iov_base == Self.place + (1 << 30) && vectors[0].iov_len == 1 << 30)
+            }
+        }
+
+        /// A queue that grew, or that has a window for files, is not kept as a spare one.
+        @Test func largeOnesAreNotKept() throws {
+            var memory = OutboundMemory(LoopOptions())
+            let large = memory.takeQueue()
+            for index in 0..<65 { large.takeUnretainedValue().append(entry(index % 60, 0)) }
+            for _ in 0..<65 { _ = large.takeUnretainedValue().removeFirst() }
+            weak let kept = large.takeUnretainedValue()
+            memory.giveBack(large)
+            #expect(kept == nil)
+            let file = try ScratchFile(10)
+            let region = try FileRegion(path: file.path)
+            withQueue { queue, vectors in
+                let owner = OutboundOwner.object(.passUnretained(region))
+                queue.append(OutboundEntry(Self.place, 10, owner, .none, isFile: true))
+                queue.flush()
+                #expect(queue.isSmall)
+                #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 1)
+                #expect(!queue.isSmall)
+            }
+            memory.deallocate()
+        }
+
         /// W8: the ring grows with its head anywhere, and keeps the order.
         @Test func growsInOrder() {
             withQueue { queue, _ in
@@ -122,6 +178,31 @@ extension WritePath {
                 }
                 #expect(first == second)
                 #expect(await rig.peer.read(2) == Array("ab".utf8))
+            }
+        }
+
+        /// W16: lent bytes that are few are copied behind each other; from `shareThreshold` on the receive memory itself is sent.
+        @Test(arguments: WritePath.engines, [100, 4080, 4095, 4096])
+        func lentBytes(engine: Engine, count: Int) async throws {
+            final class Echo: ChannelHandler {
+                let log: Log
+                init(_ log: Log) { self.log = log }
+                func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+                    context.write(bytes)
+                    guard let queue = context.channel.queue?.takeUnretainedValue() else { return }
+                    // What the bytes lie in: see OutboundOwner.
+                    let kind = queue[queue.count - 1].owner & 3
+                    log.add(.note(kind == 1 ? "block" : kind == 2 ? "receive memory" : "buffer"))
+                    context.flush()
+                }
+            }
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, handlers: { [Echo($0)] }) { rig in
+                rig.peer.write(WritePath.bytes(count))
+                #expect(await rig.peer.read(count) == WritePath.bytes(count))
+                // Between the two: too much for a block, too little to pin a chunk for.
+                let small = count <= OutboundMemory.blockCapacity ? "block" : "buffer"
+                #expect(rig.log.events == [.note(count < 4096 ? small : "receive memory")])
             }
         }
 

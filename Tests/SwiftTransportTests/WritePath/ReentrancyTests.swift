@@ -103,6 +103,30 @@ extension WritePath {
             }
         }
 
+        /// The same in the last turn of a loop, which has no mailbox any more: it is told a few times, and the loop ends.
+        @Test(arguments: WritePath.engines)
+        func retriesAfterTheEnd(engine: Engine) async throws {
+            try await WritePath.withRig(engine) { rig in
+                let retry = Retry(.max)
+                rig.channel.close(.immediate)
+                await rig.channel.closed()
+                let (log, loop, channel) = (rig.log, rig.loop, rig.channel)
+                let shutdown = LoopShutdown()
+                let gate = await Gate(loop)
+                loop.beginShutdown(shutdown, within: .zero)
+                // More than one turn does, so that the loop has nothing to serve any more when it gets there.
+                for _ in 0..<600 { loop.execute {} }
+                loop.execute {
+                    log.add(.note(loop.phase == .ended ? "ended" : "too early"))
+                    retry.begin(log, channel)
+                }
+                gate.open()
+                _ = await shutdown.finished()
+                #expect(log.events.last == .note("ended"))
+                #expect(retry.tries > 0 && retry.tries < 100)
+            }
+        }
+
         private final class Retry: ChannelHandler, @unchecked Sendable {
             private let limit: UInt64
             private(set) var tries: UInt64 = 0
@@ -114,6 +138,13 @@ extension WritePath {
             func begin(_ log: Log) {
                 self.log = log
                 write()
+            }
+            /// The same without a pipeline.
+            func begin(_ log: Log, _ channel: Channel) {
+                channel.write(Buffer(WritePath.bytes(1000))) { _ in
+                    self.tries += 1
+                    self.begin(log, channel)
+                }
             }
             private func write() { context?.write(Buffer(WritePath.bytes(1000)), tag: tries) }
             func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {

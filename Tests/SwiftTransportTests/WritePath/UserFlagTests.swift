@@ -66,6 +66,19 @@ extension WritePath {
             }
         }
 
+        /// Asked for, a flag that does not exist is no reason not to write, whatever the library's own reasons are.
+        @Test(arguments: WritePath.engines)
+        func othersAreNeverSet(engine: Engine) async throws {
+            try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
+                try await rig.run { channel in
+                    channel.write(Buffer(WritePath.bytes(2000)))
+                    channel.close(.immediate)
+                    #expect(!channel.isWritable)
+                    for index in [0, 32, 63, -1] { #expect(channel.isWritable(flag: index)) }
+                }
+            }
+        }
+
         /// Flags 0 and 32 do not exist: a mistake in the program.
         @Test(arguments: [0, 32, -1])
         func otherNumbers(index: Int) async {

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import SwiftTransport
@@ -47,6 +48,45 @@ extension WritePath {
             }
         }
 
+        /// netty#15599: a write is over when the kernel has taken it, its memory when the kernel has read it: in between it is held.
+        @Test(arguments: WritePath.engines)
+        func heldBetweenItsTwoEnds(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.options, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                let payload = WritePath.bytes(200_000)
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(payload)
+                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    return Witness(buffer)
+                }
+                await log.until(.done(0, nil))
+                // The peer has read nothing, and its window holds only a part.
+                try await rig.run { channel in
+                    #expect(channel.zeroCopy?.isOutstanding == (engine == .uring))
+                    #expect(witness.isFreed == (engine == .epoll))
+                }
+                #expect(await rig.peer.read(payload.count) == payload)
+                try await rig.until { _ in witness.isFreed }
+            }
+        }
+
+        /// netty#16130: what is sent without a copy goes alone; the small write behind it is copied, in a send of its own.
+        @Test(arguments: WritePath.engines)
+        func smallOnesDoNotGoAlong(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.options) { rig in
+                let before = try await rig.sends()
+                let payload = WritePath.bytes(40_000)
+                try await rig.run { channel in
+                    channel.write(Buffer(payload))
+                    channel.write(Buffer("small"))
+                    channel.flush()
+                }
+                #expect(await rig.peer.read(40_005) == payload + Array("small".utf8))
+                try await rig.until { $0.pendingBytes == 0 }
+                #expect(try await rig.sends() == before + 2)
+            }
+        }
+
         /// netty#15599: cut off with zero-copy sends under way, it closes all the same, and frees everything.
         @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
         func cutOff(engine: Engine, mode: CloseMode) async throws {
@@ -66,6 +106,20 @@ extension WritePath {
                 await rig.channel.closed()
                 #expect(log.done == (0..<3).map { .done($0, .closed) })
                 #expect(witness.isFreed)
+            }
+        }
+
+        /// A drain that is cut off does not wait for a peer that never reads what was sent without a copy: it resets.
+        @Test(arguments: WritePath.engines)
+        func cutOffDoesNotWaitForThePeer(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.options, receiveBuffer: 4096) { rig in
+                let log = rig.log
+                rig.channel.writeAndFlush(Buffer(WritePath.bytes(200_000)), completion: log.completion(0))
+                await log.until(.done(0, nil))
+                rig.channel.close(.drain(within: .milliseconds(1)))
+                await rig.channel.closed()
+                await rig.peer.readToEnd()
+                #expect(rig.peer.failure == (engine == .uring ? ECONNRESET : 0))
             }
         }
 
