@@ -28,7 +28,7 @@ extension WritePath {
         /// P1: once it is flushed a cancelled task still gets the truth: the write was sent.
         @Test(arguments: WritePath.engines, [true, false])
         func cancelledAfterTheFlush(engine: Engine, onLoop: Bool) async throws {
-            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let channel = rig.channel
                 let payload = WritePath.bytes(1 << 20)
                 let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
@@ -147,7 +147,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func allAreToldWhenItIsCutOff(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
-            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let channel = rig.channel
                 let outcomes = await withTaskGroup(of: TransportError.Code?.self) { group in
                     for _ in 0..<200 {

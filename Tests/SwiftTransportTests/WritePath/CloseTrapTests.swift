@@ -14,7 +14,7 @@ extension WritePath {
         /// of it is freed, every byte arrives, and the channel closes.
         @Test(arguments: WritePath.engines)
         func shutdownOutputWithASendInFlight(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(300_000)
                 let witness = try await rig.run { channel in
@@ -44,7 +44,7 @@ extension WritePath {
         /// netty#17238: the same for the hard ways. The memory is held until the send's completion, and free at the end.
         @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
         func cutOffWithASendInFlight(engine: Engine, mode: CloseMode) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(300_000))
@@ -67,7 +67,7 @@ extension WritePath {
         /// everything arrives, then the end.
         @Test(arguments: WritePath.engines, [true, false])
         func closeLosesNothing(engine: Engine, flushing: Bool) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let all = WritePath.bytes(200_000)
                 let whole = Buffer(all)
@@ -86,7 +86,7 @@ extension WritePath {
         /// grpc-swift-nio-transport#183: a graceful shutdown of the group sends what is queued.
         @Test(arguments: WritePath.engines)
         func shutdownLosesNothing(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let all = WritePath.bytes(200_000)
                 rig.channel.write(Buffer(all), completion: rig.log.completion(0))
                 async let report = rig.group.shutdown(within: .seconds(600))
@@ -102,7 +102,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines, [true, false])
         func endOfInputDropsNothing(engine: Engine, halfClosure: Bool) async throws {
             let options = Self.small + [.allowHalfClosure(halfClosure)]
-            try await WritePath.withRig(engine, options, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(200_000)
                 try await rig.run { channel in
@@ -151,7 +151,7 @@ extension WritePath {
         /// descriptor given back.
         @Test(arguments: WritePath.engines)
         func closedManyTimes(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 for tag in 0..<10 {
                     rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), completion: log.completion(tag))
@@ -172,7 +172,7 @@ extension WritePath {
         /// A second drain may only leave less time than the first; there is one timer at a time, and none when it is over.
         @Test(arguments: WritePath.engines, [true, false])
         func drainsOnlyGetShorter(engine: Engine, shortFirst: Bool) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
                     channel.writeAndFlush(Buffer(WritePath.bytes(300_000)), completion: log.completion(0))

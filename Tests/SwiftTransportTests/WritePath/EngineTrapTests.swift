@@ -80,7 +80,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func filesMakeNoThreads(engine: Engine) async throws {
             let file = try ScratchFile(500_000)
-            try await WritePath.withRig(engine, [.sendBuffer(16384)], receiveBuffer: 16384) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(16384)], receiveBuffer: 32768) { rig in
                 let thread = try await rig.run { _ in Self.currentThread }
                 for _ in 0..<4 { rig.channel.write(try FileRegion(path: file.path)) }
                 rig.channel.flush()

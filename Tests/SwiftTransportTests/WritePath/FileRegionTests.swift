@@ -42,7 +42,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func slowReader(engine: Engine) async throws {
             let file = try ScratchFile(200_000)
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let witness = try {
                     let region = try FileRegion(path: file.path)
                     rig.channel.write(region, promise: rig.log.progressPromise(0))

@@ -19,7 +19,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func fullKernelIsSeen(engine: Engine) async throws {
             let mark = WaterMark(low: .kibibytes(32), high: .kibibytes(64), hardLimit: .mebibytes(1))
-            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(200_000)))
                 try await rig.run { channel in

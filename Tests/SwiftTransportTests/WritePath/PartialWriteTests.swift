@@ -13,7 +13,7 @@ extension WritePath {
         /// order.
         @Test(arguments: WritePath.engines)
         func hundredsThroughAStraw(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let sizes = (0..<400).map { ($0 * 37) % 3001 }
                 let all = WritePath.bytes(sizes.reduce(0, +))
                 let log = rig.log
@@ -36,7 +36,7 @@ extension WritePath {
         /// pending goes down with it, not only when the whole write is gone.
         @Test(arguments: WritePath.engines, [true, false])
         func progress(engine: Engine, byHandler: Bool) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let total = 300_000
                 let payload = WritePath.bytes(total)
@@ -71,7 +71,7 @@ extension WritePath {
         /// P2: progress may close the channel: the write fails, and the rest with it.
         @Test(arguments: WritePath.engines)
         func closeInProgress(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
                     channel.write(
@@ -88,7 +88,7 @@ extension WritePath {
         /// W18, W19: a full kernel is waited for, not asked again and again.
         @Test(arguments: WritePath.engines)
         func fullKernelIsNotSpunOn(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.small, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(300_000)))
                 let before = try #require(await rig.loop.statistics())
                 try await rig.turns(50)

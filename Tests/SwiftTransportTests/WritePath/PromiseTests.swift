@@ -74,7 +74,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines, ["immediate", "reset", "drain", "peer", "shutdown"])
         func exactlyOnce(engine: Engine, ending: String) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
-            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
                     let context = channel.recorderContext
@@ -107,7 +107,7 @@ extension WritePath {
         /// P5: a handler that has left is still told of its writes, and not kept any longer than that.
         @Test(arguments: WritePath.engines)
         func handlerThatLeft(engine: Engine) async throws {
-            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let backlog = 300_000
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(backlog)))
                 let witness = try await rig.run { channel in

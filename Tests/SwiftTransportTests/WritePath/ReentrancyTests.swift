@@ -184,7 +184,7 @@ extension WritePath {
         /// others fail, in order, and once.
         @Test(arguments: WritePath.engines)
         func closeInACompletion(engine: Engine) async throws {
-            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(1 << 18)
                 try await rig.run { channel in
@@ -236,7 +236,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func writeInWritabilityChanged(engine: Engine) async throws {
             let options: [ChannelOption] = [.waterMark(low: .kibibytes(8), high: .kibibytes(16)), .sendBuffer(16384)]
-            try await WritePath.withRig(engine, options, receiveBuffer: 16384) { rig in
+            try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let total = 4 << 20
                 let payload = WritePath.bytes(total)
                 let whole = Buffer(payload)

@@ -10,7 +10,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func resetUnderAFullQueue(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
-            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
                     for tag in 0..<50 {
@@ -38,7 +38,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func memoryIsFree(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
-            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let witnesses = try await rig.run { channel in
                     let buffers = (0..<4).map { Buffer(WritePath.bytes(100_000, seed: $0)) }
                     for buffer in buffers { channel.writeAndFlush(buffer) }

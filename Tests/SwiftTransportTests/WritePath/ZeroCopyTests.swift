@@ -33,7 +33,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func memoryUntilTheNotification(engine: Engine) async throws {
             let options = Self.options + [.sendBuffer(16384)]
-            try await WritePath.withRig(engine, options, receiveBuffer: 16384) { rig in
+            try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let all = WritePath.bytes(1_000_000)
                 let witness = try await rig.run { channel in
                     let whole = Buffer(all)
@@ -51,7 +51,7 @@ extension WritePath {
         /// netty#15599: a write is over when the kernel has taken it, its memory when the kernel has read it: in between it is held.
         @Test(arguments: WritePath.engines)
         func heldBetweenItsTwoEnds(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.options, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.options, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(200_000)
                 let witness = try await rig.run { channel in
@@ -91,7 +91,7 @@ extension WritePath {
         @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
         func cutOff(engine: Engine, mode: CloseMode) async throws {
             let options = Self.options + [.sendBuffer(16384)]
-            try await WritePath.withRig(engine, options, receiveBuffer: 16384) { rig in
+            try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(400_000))
@@ -112,7 +112,7 @@ extension WritePath {
         /// A drain that is cut off does not wait for a peer that never reads what was sent without a copy: it resets.
         @Test(arguments: WritePath.engines)
         func cutOffDoesNotWaitForThePeer(engine: Engine) async throws {
-            try await WritePath.withRig(engine, Self.options, receiveBuffer: 4096) { rig in
+            try await WritePath.withRig(engine, Self.options, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 rig.channel.writeAndFlush(Buffer(WritePath.bytes(200_000)), completion: log.completion(0))
                 await log.until(.done(0, nil))
@@ -159,7 +159,7 @@ extension WritePath {
         func filesAreCopied(engine: Engine) async throws {
             let file = try ScratchFile(600_000)
             let options = Self.options + [.sendBuffer(.kibibytes(256))]
-            try await WritePath.withRig(engine, options, receiveBuffer: 16384) { rig in
+            try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let region = try FileRegion(path: file.path)
                 try await rig.run { channel in
                     // An empty write before the file: what is sent is the file's all the same.
