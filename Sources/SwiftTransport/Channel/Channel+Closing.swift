@@ -103,8 +103,7 @@ extension Channel {
         if reading.isEnded {
             tearDown(resetting: false)
         } else {
-            // Whatever the user wanted: the peer's end must be seen.
-            reading.isAutomatic = true
+            // Also when reading was switched off: the peer's end must be seen.
             if ct_receive_start(eventLoop.core, slot) < 0 { tearDown(resetting: false) }
         }
     }
@@ -137,7 +136,7 @@ extension Channel {
         if let ending, ending.isShutdown {
             eventLoop.shutdown?.report.add(ShutdownReport(channelsCutOff: 1, bytesDropped: queuedBytes))
         }
-        ensureEnding().cause = ending?.cause ?? TransportError(.timedOut)
+        ensureEnding().cause = TransportError(.timedOut)
         // Memory of zero-copy sends is the kernel's until the peer has read it, which this one does not do.
         tearDown(resetting: zeroCopy?.isOutstanding ?? false)
     }

@@ -60,7 +60,6 @@ public final class Channel: Endpoint, @unchecked Sendable {
         var isFinished = false
         var inFlight = false
         var isCompleting = false
-        var isFailing = false
     }
 
     init(eventLoop: EventLoop, configuration: ChannelConfiguration) {

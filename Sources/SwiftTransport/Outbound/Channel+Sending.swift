@@ -104,11 +104,11 @@ extension Channel {
     /// The kernel took `bytes`: walks once over what was flushed when the walk began. Each entry leaves the queue before
     /// its completion is told, because what is told may write, flush or close.
     private func complete(bytes: Int) {
-        guard let queue, !writing.isCompleting else { return }
+        guard let queue else { return }
         writing.isCompleting = true
         var left = bytes
         var entries = queue._withUnsafeGuaranteedRef { $0.flushedCount }
-        while entries > 0, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+        while entries > 0 {
             entries &-= 1
             let (taken, isFinished) = queue._withUnsafeGuaranteedRef { $0.advanceHead(left) }
             left &-= taken
@@ -164,13 +164,11 @@ extension Channel {
     /// Fails everything that is queued. Only when no send is in flight: until then the memory is the kernel's, and what
     /// it took is still a success (netty#17238).
     func failQueue() {
-        guard !writing.inFlight, !writing.isCompleting, !writing.isFailing, let queue else { return }
-        writing.isFailing = true
+        guard !writing.inFlight, !writing.isCompleting, let queue else { return }
         let error = TransportError.closed(by: ending?.cause)
         while !queue._withUnsafeGuaranteedRef({ $0.isEmpty }) {
             drop(queue._withUnsafeGuaranteedRef { $0[0] }, error)
         }
-        writing.isFailing = false
         giveBackIfEmpty()
     }
 
