@@ -6,12 +6,15 @@ extension Channel {
     /// Closes the channel through the pipeline. Returns at once; a second close changes nothing, except that `.immediate`
     /// and `.reset` cut a drain short. Any thread.
     public func close(_ mode: CloseMode = .graceful) {
-        onLoop {
-            if let target = ChannelContext.findBackwards(.close, from: self.lastContext) {
-                target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
-            } else {
-                self.closeNow(mode)
-            }
+        onLoop { self.close(mode, from: self.lastContext) }
+    }
+
+    /// To the next handler from `start` on that wants it, or past all of them. The channel's loop.
+    func close(_ mode: CloseMode, from start: Unmanaged<ChannelContext>?) {
+        if let target = ChannelContext.findBackwards(.close, from: start) {
+            target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
+        } else {
+            closeNow(mode)
         }
     }
 

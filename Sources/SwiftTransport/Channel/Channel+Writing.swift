@@ -88,36 +88,51 @@ extension Channel {
         return true
     }
 
-    /// The channel's loop: as from behind the last handler. The handle is stale when a handler kept the write or gave it a
-    /// promise of its own.
+    /// As from behind the last handler. The channel's loop.
     @discardableResult
     func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
-        guard let target = ChannelContext.findBackwards(.write, from: lastContext) else {
+        write(buffer, completion, from: lastContext)
+    }
+
+    @discardableResult
+    func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
+        switch content {
+        case .bytes(let buffer): writeFromTail(buffer, completion)
+        case .file(let file): enqueue(file, completion)
+        case .message(let message): write(message: message, completion, from: lastContext)
+        }
+    }
+
+    func flushFromTail() { flush(from: lastContext) }
+
+    // MARK: Outwards, to the next handler from `start` on that wants it, or past all of them. The channel's loop
+
+    /// The handle is stale when a handler kept the write or gave it a promise of its own.
+    @inline(__always)
+    func write(
+        _ buffer: Buffer, _ completion: WriteCompletion, from start: Unmanaged<ChannelContext>?
+    ) -> WriteHandle {
+        guard let target = ChannelContext.findBackwards(.write, from: start) else {
             return enqueue(buffer, completion)
         }
         target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
         return passedOn(completion)
     }
 
-    @discardableResult
-    func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
-        switch content {
-        case .bytes(let buffer): return writeFromTail(buffer, completion)
-        case .file(let file): return enqueue(file, completion)
-        case .message(let message):
-            guard let target = ChannelContext.findBackwards(.write, from: lastContext) else {
-                refuseMessage(completion)
-                return .stale
-            }
-            target._withUnsafeGuaranteedRef {
-                $0.handler.write($0, message: message, promise: WritePromise(completion))
-            }
-            return passedOn(completion)
+    func write(
+        message: any Sendable, _ completion: WriteCompletion, from start: Unmanaged<ChannelContext>?
+    ) -> WriteHandle {
+        guard let target = ChannelContext.findBackwards(.write, from: start) else {
+            refuseMessage(completion)
+            return .stale
         }
+        target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: WritePromise(completion)) }
+        return passedOn(completion)
     }
 
-    func flushFromTail() {
-        if let target = ChannelContext.findBackwards(.flush, from: lastContext) {
+    @inline(__always)
+    func flush(from start: Unmanaged<ChannelContext>?) {
+        if let target = ChannelContext.findBackwards(.flush, from: start) {
             target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
         } else {
             flushQueue()
@@ -134,7 +149,7 @@ enum WriteContent {
     var weight: Int {
         switch self {
         case .bytes(let buffer): buffer.count
-        case .file(let file): min(file.count, FileRegion.windowSize)
+        case .file(let file): FileRegion.weight(of: file.count)
         case .message: 0
         }
     }

@@ -7,12 +7,8 @@ extension Channel {
     @discardableResult
     func enqueue(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(buffer.count, completion) else { return .stale }
-        guard buffer.count > eventLoop.outboundMemory.copyLimit, let storage = buffer.storage, let start = buffer.start
-        else {
-            return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
-        }
-        let owner = OutboundOwner.object(.passRetained(storage))
-        return append(OutboundEntry(start, buffer.count, owner, completion), queue)
+        if buffer.count > eventLoop.outboundMemory.copyLimit { return appendShared(buffer, completion, queue) }
+        return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
     }
 
     /// Lent bytes: those worth it are sent from the receive memory itself.
@@ -24,10 +20,7 @@ extension Channel {
             ct_chunk_retain(chunk)
             _ = append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
         } else {
-            let buffer = bytes.take()
-            guard let storage = buffer.storage, let start = buffer.start else { return }
-            let owner = OutboundOwner.object(.passRetained(storage))
-            _ = append(OutboundEntry(start, buffer.count, owner, completion), queue)
+            _ = appendShared(bytes.take(), completion, queue)
         }
     }
 
@@ -39,9 +32,8 @@ extension Channel {
         }
     }
 
-    /// A file region counts as its window: more of it is never in memory.
     func enqueue(_ file: FileRegion, _ completion: WriteCompletion) -> WriteHandle {
-        guard let queue = admit(min(file.count, FileRegion.windowSize), completion) else { return .stale }
+        guard let queue = admit(FileRegion.weight(of: file.count), completion) else { return .stale }
         let reference = Unmanaged.passRetained(file)
         let entry = OutboundEntry(
             UnsafeRawPointer(reference.toOpaque()), file.count, OutboundOwner.object(reference), completion,
@@ -114,6 +106,18 @@ extension Channel {
         }
         let (start, owner) = queue._withUnsafeGuaranteedRef { $0.copy(base, bytes.count, &eventLoop.outboundMemory) }
         return append(OutboundEntry(start, bytes.count, owner, completion), queue)
+    }
+
+    /// Sent from where it is. A buffer with bytes has storage.
+    @inline(__always)
+    private func appendShared(
+        _ buffer: Buffer, _ completion: WriteCompletion, _ queue: Unmanaged<OutboundQueue>
+    ) -> WriteHandle {
+        guard let storage = buffer.storage, let start = buffer.start else {
+            return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
+        }
+        let owner = OutboundOwner.object(.passRetained(storage))
+        return append(OutboundEntry(start, buffer.count, owner, completion), queue)
     }
 
     @inline(__always)

@@ -14,6 +14,9 @@ public final class FileRegion: Sendable {
     /// What is read and sent at a time.
     static let windowSize = 64 * 1024
 
+    /// What a region of `count` bytes counts as pending: its window, because more of it is never in memory.
+    static func weight(of count: Int) -> Int { min(count, windowSize) }
+
     /// A region of an open file.
     ///
     /// - Parameter closing: whether the region closes the descriptor when it is no longer needed. Default true.

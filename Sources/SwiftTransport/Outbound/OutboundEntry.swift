@@ -33,7 +33,7 @@ struct OutboundEntry {
     var completion: WriteCompletion { WriteCompletion(kind: kind, wantsProgress: wantsProgress, word: word, tag: tag) }
 
     /// What the bytes that still are to be counted weigh in memory: of a file region, its window.
-    var weight: Int { isFile ? min(count, FileRegion.windowSize) : count }
+    var weight: Int { isFile ? FileRegion.weight(of: count) : count }
 
     /// The region of a file entry.
     var file: FileRegion? { isFile ? OutboundOwner.file(owner) : nil }

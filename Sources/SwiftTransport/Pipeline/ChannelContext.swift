@@ -177,14 +177,7 @@ public final class ChannelContext {
     /// `.unencodableMessage` and nothing else happens.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
         assertOnLoop()
-        let completion = promise.take()
-        if let target = Self.findBackwards(.write, from: previous) {
-            target._withUnsafeGuaranteedRef {
-                $0.handler.write($0, message: message, promise: WritePromise(completion))
-            }
-        } else {
-            channel.refuseMessage(completion)
-        }
+        _ = channel.write(message: message, promise.take(), from: previous)
     }
 
     /// Queues a part of a file, sent without being held in memory.
@@ -199,11 +192,7 @@ public final class ChannelContext {
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
     public func flush() {
         assertOnLoop()
-        if let target = Self.findBackwards(.flush, from: previous) {
-            target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
-        } else {
-            channel.flushQueue()
-        }
+        channel.flush(from: previous)
     }
 
     /// ``write(_:)-(Buffer)`` and ``flush()``.
@@ -217,11 +206,7 @@ public final class ChannelContext {
     /// Closes the channel. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) {
         assertOnLoop()
-        if let target = Self.findBackwards(.close, from: previous) {
-            target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
-        } else {
-            channel.closeNow(mode)
-        }
+        channel.close(mode, from: previous)
     }
 
     @inline(__always)
@@ -237,11 +222,7 @@ public final class ChannelContext {
     @inline(__always) @discardableResult
     private func write(_ buffer: Buffer, completion: WriteCompletion) -> WriteHandle {
         assertOnLoop()
-        guard let target = Self.findBackwards(.write, from: previous) else {
-            return channel.enqueue(buffer, completion)
-        }
-        target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
-        return channel.passedOn(completion)
+        return channel.write(buffer, completion, from: previous)
     }
 
     /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.
