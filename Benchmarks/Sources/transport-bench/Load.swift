@@ -75,6 +75,9 @@ func withErrorText(_ body: (_ text: UnsafeMutablePointer<CChar>, _ capacity: Int
 }
 
 extension Duration {
+    /// As an argument of a command.
+    var inSeconds: String { "\(self / .seconds(1))" }
+
     /// Whole nanoseconds; negative durations count as zero.
     var nanoseconds: UInt64 {
         let (seconds, attoseconds) = components

@@ -1,5 +1,4 @@
 import ArgumentParser
-import CLoad
 
 /// Measures what connections cost that never read.
 struct SlowReadersCommand: ParsableCommand {

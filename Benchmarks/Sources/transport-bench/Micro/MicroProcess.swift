@@ -28,6 +28,22 @@ enum MicroProcess {
         return figures
     }
 
+    /// The same of this library's own worker, its loops pinned where there are two processors.
+    ///
+    /// - Parameter sizes: what to write, copied and gathered, instead of measuring everything.
+    static func ownFigures(
+        _ port: UInt16, _ duration: Duration, _ engine: Engine, _ processors: [Int], sizes: [Int] = [], counting: Bool
+    ) throws -> [MicroFigure] {
+        func option(_ name: String, _ values: [Int]) -> [String] {
+            values.isEmpty ? [] : [name] + values.map(String.init)
+        }
+        return try figures(
+            of: "transport-bench",
+            ["micro-worker", "\(port)", duration.inSeconds, "--engine", engine.rawValue]
+                + option("--processors", processors.count == 2 ? processors : []) + option("--sizes", sizes),
+            counting: counting)
+    }
+
     private static func siblingLibrary(_ name: String) throws -> String {
         guard let own = Bundle.main.executableURL else { throw BenchError("the path of this executable is unknown") }
         let path = own.deletingLastPathComponent().appendingPathComponent("lib\(name).so").path

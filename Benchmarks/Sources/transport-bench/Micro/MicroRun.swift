@@ -1,5 +1,4 @@
-import CLoad
-import Foundation
+import ArgumentParser
 import MicroKit
 import SwiftTransport
 
@@ -20,6 +19,12 @@ struct MicroRun {
 
     /// How long a process runs that only counts.
     private static let countingDuration: Duration = .milliseconds(300)
+
+    /// What the commands that measure in rounds accept.
+    static func validate(rounds: Int, seconds: Double) throws {
+        guard rounds > 0 else { throw ValidationError("--rounds must be at least 1.") }
+        guard seconds > 0, seconds <= 3600 else { throw ValidationError("--seconds must be above 0, an hour at most.") }
+    }
 
     func costs() async throws -> [MicroCost] {
         let processors = Array(Pinning.processors.prefix(2))
@@ -48,16 +53,12 @@ struct MicroRun {
     private static func run(
         _ subject: Subject, _ port: UInt16, _ duration: Duration, _ engine: Engine, _ processors: [Int], counting: Bool
     ) throws -> [MicroFigure] {
-        let seconds = "\(duration / .seconds(1))"
         switch subject {
         case .swiftTransport:
-            let pinned = processors.count == 2 ? ["--processors"] + processors.map(String.init) : []
-            return try MicroProcess.figures(
-                of: "transport-bench", ["micro-worker", "\(port)", seconds, "--engine", engine.rawValue] + pinned,
-                counting: counting)
+            return try MicroProcess.ownFigures(port, duration, engine, processors, counting: counting)
         case .nio:
             return try Pinning().asServer {
-                try MicroProcess.figures(of: "micro-nio", ["\(port)", seconds], counting: counting)
+                try MicroProcess.figures(of: "micro-nio", ["\(port)", duration.inSeconds], counting: counting)
             }
         }
     }

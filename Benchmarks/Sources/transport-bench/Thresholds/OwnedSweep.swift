@@ -10,16 +10,12 @@ enum OwnedSweep {
 
     static func run(rounds: Int, duration: Duration, engine: Engine) async throws -> Sweep {
         let processors = Array(Pinning.processors.prefix(2))
-        let pinned = processors.count == 2 ? ["--processors"] + processors.map(String.init) : []
         let drain = try await Drain.start(processor: processors.last)
         var sweep = Sweep()
         for round in 1...rounds {
             progress("[\(round)/\(rounds)] owned buffers ...")
-            let figures = try MicroProcess.figures(
-                of: "transport-bench",
-                ["micro-worker", "\(drain.port)", "\(duration / .seconds(1))", "--engine", engine.rawValue]
-                    + pinned + ["--sizes"] + sizes.map(String.init),
-                counting: false)
+            let figures = try MicroProcess.ownFigures(
+                drain.port, duration, engine, processors, sizes: sizes, counting: false)
             for size in sizes {
                 guard let first = cost(name(copied, size), figures), let second = cost(name(gathered, size), figures)
                 else { throw BenchError("writes of \(size) bytes were not measured") }

@@ -16,8 +16,7 @@ struct ThresholdsCommand: AsyncParsableCommand {
     var engine = Engine.automatic
 
     func validate() throws {
-        guard rounds > 0 else { throw ValidationError("--rounds must be at least 1.") }
-        guard seconds > 0, seconds <= 3600 else { throw ValidationError("--seconds must be above 0, an hour at most.") }
+        try MicroRun.validate(rounds: rounds, seconds: seconds)
     }
 
     func run() async throws {
