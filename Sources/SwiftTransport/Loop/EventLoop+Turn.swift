@@ -80,14 +80,19 @@ extension EventLoop {
     func releaseAfterTurn(_ context: ChannelContext) { removedContexts.append(.passUnretained(context)) }
 
     private func releaseRemovedContexts() {
-        for context in removedContexts {
-            context._withUnsafeGuaranteedRef {
-                $0.next = nil
-                $0.previous = nil
+        // Handlers that are freed may remove others.
+        while !removedContexts.isEmpty {
+            let contexts = removedContexts
+            removedContexts = []
+            for context in contexts {
+                context._withUnsafeGuaranteedRef {
+                    $0.next = nil
+                    $0.previous = nil
+                    $0.place = .gone
+                }
             }
-            ChannelContext.letGo(context)
+            for context in contexts { ChannelContext.letGo(context) }
         }
-        removedContexts.removeAll(keepingCapacity: removedContexts.count <= 64)
     }
 
     /// A descriptor of this process is free again: listeners that had to pause go on.

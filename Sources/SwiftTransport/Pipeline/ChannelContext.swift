@@ -8,11 +8,22 @@ public final class ChannelContext {
     public let channel: Channel
     /// The handler at this place.
     public let handler: any ChannelHandler
-    let interests: ChannelEvents
-    // The pipeline holds the references; they are its own to change.
+    // The pipeline's to change, which holds the references. Of a context that is removed the interests are empty, so that
+    // whatever still has it for a neighbour passes it by; its own links lead on until its turn is over.
+    @exclusivity(unchecked) var interests: ChannelEvents
     @exclusivity(unchecked) var next: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var previous: Unmanaged<ChannelContext>?
-    @exclusivity(unchecked) var isRemoved = false
+    @exclusivity(unchecked) var place = Place.taken
+
+    /// Whether the context has a place in the pipeline.
+    enum Place: UInt8 {
+        /// It has.
+        case taken
+        /// It had one earlier in this turn: the handler may be in the middle of a call.
+        case left
+        /// It has none, and no neighbours either.
+        case gone
+    }
     /// One for the pipeline, one for each write with a tag that is under way.
     private let holds = Atomic<Int>(0)
 
@@ -57,6 +68,11 @@ public final class ChannelContext {
     }
 
     // MARK: Finding the next one
+
+    /// Where what this handler sends outwards starts. Once it is gone: where what the channel itself sends does, because
+    /// nothing may get past a handler that encrypts.
+    @inline(__always)
+    private var outwards: Unmanaged<ChannelContext>? { place == .gone ? channel.lastContext : previous }
 
     @inline(__always)
     private func following(_ event: ChannelEvents) -> Unmanaged<ChannelContext>? {
@@ -147,7 +163,7 @@ public final class ChannelContext {
     /// Queues a copy of `bytes`.
     public func write(_ bytes: RawSpan) {
         assertOnLoop()
-        if Self.findBackwards(.write, from: previous) == nil {
+        if Self.findBackwards(.write, from: outwards) == nil {
             bytes.withUnsafeBytes { channel.enqueueCopy($0, .none) }
         } else {
             write(Buffer(copying: bytes))
@@ -177,7 +193,7 @@ public final class ChannelContext {
     /// `.unencodableMessage` and nothing else happens.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
         assertOnLoop()
-        _ = channel.write(message: message, promise.take(), from: previous)
+        _ = channel.write(message: message, promise.take(), from: outwards)
     }
 
     /// Queues a part of a file, sent without being held in memory.
@@ -192,7 +208,7 @@ public final class ChannelContext {
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
     public func flush() {
         assertOnLoop()
-        channel.flush(from: previous)
+        channel.flush(from: outwards)
     }
 
     /// ``write(_:)-(Buffer)`` and ``flush()``.
@@ -206,13 +222,13 @@ public final class ChannelContext {
     /// Closes the channel. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) {
         assertOnLoop()
-        channel.close(mode, from: previous)
+        channel.close(mode, from: outwards)
     }
 
     @inline(__always)
     private func write(_ bytes: ReadBytes, completion: WriteCompletion) {
         assertOnLoop()
-        if Self.findBackwards(.write, from: previous) == nil {
+        if Self.findBackwards(.write, from: outwards) == nil {
             channel.enqueue(lent: bytes, completion)
         } else {
             write(bytes.take(), completion: completion)
@@ -222,7 +238,7 @@ public final class ChannelContext {
     @inline(__always) @discardableResult
     private func write(_ buffer: Buffer, completion: WriteCompletion) -> WriteHandle {
         assertOnLoop()
-        return channel.write(buffer, completion, from: previous)
+        return channel.write(buffer, completion, from: outwards)
     }
 
     /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.

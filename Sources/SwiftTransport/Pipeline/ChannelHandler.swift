@@ -16,7 +16,8 @@ public protocol ChannelHandler: AnyObject {
 
     /// The handler is now part of the pipeline; called before any event.
     func handlerAdded(_ context: ChannelContext)
-    /// The handler is no longer part of the pipeline; called once, after the last event.
+    /// The handler is no longer part of the pipeline; called once, after the last event. Only completions of its own writes
+    /// may still come.
     func handlerRemoved(_ context: ChannelContext)
 
     /// The channel is connected.

@@ -17,15 +17,16 @@ public struct ChannelPipeline {
     /// Adds a handler behind the place of `context`.
     public func add(_ handler: any ChannelHandler, behind context: ChannelContext) {
         channel.eventLoop.preconditionOnLoop()
-        guard context.channel === channel, !context.isRemoved else { return }
+        guard context.channel === channel, context.place == .taken else { return }
         insert(ChannelContext(handler, channel: channel), behind: .passUnretained(context))
     }
 
-    /// Takes the handler at `context` out. It may be called from the handler itself, which may go on passing the
-    /// present event on.
+    /// Takes the handler at `context` out: no event reaches it any more, only the completions of its own writes. It may be
+    /// called from the handler itself, which may go on passing the present event on. What it writes in later turns starts
+    /// behind the last handler, as ``Channel/write(_:completion:)`` does.
     public func remove(_ context: ChannelContext) {
         channel.eventLoop.preconditionOnLoop()
-        guard context.channel === channel, !context.isRemoved else { return }
+        guard context.channel === channel, context.place == .taken else { return }
         unlink(context)
     }
 
@@ -59,10 +60,12 @@ public struct ChannelPipeline {
         context.handler.handlerAdded(context)
     }
 
-    /// The links of the removed context stay as they are, so that what it is about to pass on still finds its way; the
-    /// reference is given up only when the turn is over, because the context may be in the middle of a call.
+    /// The links of the removed context stay as they are, so that what it is about to pass on still finds its way, over
+    /// neighbours too that leave after it; the reference is given up only when the turn is over, because the context may be
+    /// in the middle of a call.
     private func unlink(_ context: ChannelContext) {
-        context.isRemoved = true
+        context.place = .left
+        context.interests = []
         if let previous = context.previous {
             previous._withUnsafeGuaranteedRef { $0.next = context.next }
         } else {
