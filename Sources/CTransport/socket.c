@@ -88,16 +88,19 @@ int ct_address_parse(const char *host, uint16_t port, ct_address *address) {
     return 0;
 }
 
+// A name in the abstract namespace begins with a zero byte and is exactly as long as it is, zeros and all. A path ends
+// with a zero byte, which has to fit: the kernel would do without, but hardly anybody who reads the address back.
 int ct_address_unix(const char *path, uint32_t length, ct_address *address) {
     *address = (ct_address){0};
     struct sockaddr_un *local = (struct sockaddr_un *)&address->storage;
     if (length == 0) return -EINVAL;
-    if (length >= sizeof local->sun_path) return -ENAMETOOLONG;
+    bool abstract = path[0] == 0;
+    if (!abstract && memchr(path, 0, length)) return -EINVAL;
+    uint32_t size = length + (abstract ? 0 : 1);
+    if (length > size || size > sizeof local->sun_path) return -ENAMETOOLONG;
     local->sun_family = AF_UNIX;
     memcpy(local->sun_path, path, length);
-    // A name in the abstract namespace begins with a zero byte and is exactly as long as it is.
-    bool abstract = path[0] == 0;
-    address->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (abstract ? 0 : 1));
+    address->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
     return 0;
 }
 
@@ -128,27 +131,41 @@ uint16_t ct_address_port(const ct_address *address) {
     }
 }
 
-int ct_address_describe(const ct_address *address, char *text, uint32_t capacity) {
+static int describe_v6(const struct sockaddr_in6 *v6, char *text, uint32_t capacity) {
     char host[INET6_ADDRSTRLEN] = "";
+    char scope[IF_NAMESIZE + 1] = "";
+    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+    if (v6->sin6_scope_id != 0) {
+        scope[0] = '%';
+        // The interface may be gone: then its number has to do.
+        if (!if_indextoname(v6->sin6_scope_id, scope + 1)) snprintf(scope + 1, IF_NAMESIZE, "%u", v6->sin6_scope_id);
+    }
+    return snprintf(text, capacity, "[%s%s]:%u", host, scope, ntohs(v6->sin6_port));
+}
+
+// A zero byte of an abstract name is shown as '@', as in /proc/net/unix.
+static int describe_unix(const struct sockaddr_un *local, socklen_t length, char *text, uint32_t capacity) {
+    uint32_t prefix = offsetof(struct sockaddr_un, sun_path);
+    uint32_t size = length > prefix ? length - prefix : 0;
+    if (size > sizeof local->sun_path) size = sizeof local->sun_path;
+    bool abstract = size > 0 && local->sun_path[0] == 0;
+    char name[sizeof local->sun_path + 1] = "";
+    for (uint32_t i = 0; i < size; i++) name[i] = local->sun_path[i] == 0 && abstract ? '@' : local->sun_path[i];
+    return snprintf(text, capacity, "unix:%s", name);
+}
+
+int ct_address_describe(const ct_address *address, char *text, uint32_t capacity) {
+    char host[INET_ADDRSTRLEN] = "";
     int length = 0;
     switch (address->storage.ss_family) {
     case AF_INET:
         inet_ntop(AF_INET, &((const struct sockaddr_in *)&address->storage)->sin_addr, host, sizeof host);
         length = snprintf(text, capacity, "%s:%u", host, ct_address_port(address));
         break;
-    case AF_INET6:
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)&address->storage)->sin6_addr, host, sizeof host);
-        length = snprintf(text, capacity, "[%s]:%u", host, ct_address_port(address));
+    case AF_INET6: length = describe_v6((const struct sockaddr_in6 *)&address->storage, text, capacity); break;
+    case AF_UNIX:
+        length = describe_unix((const struct sockaddr_un *)&address->storage, address->length, text, capacity);
         break;
-    case AF_UNIX: {
-        const struct sockaddr_un *local = (const struct sockaddr_un *)&address->storage;
-        uint32_t prefix = offsetof(struct sockaddr_un, sun_path);
-        int size = address->length > prefix ? (int)(address->length - prefix) : 0;
-        bool abstract = size > 0 && local->sun_path[0] == 0;
-        length = snprintf(text, capacity, "unix:%s%.*s", abstract ? "@" : "", abstract ? size - 1 : size,
-                          local->sun_path + abstract);
-        break;
-    }
     default: length = snprintf(text, capacity, "unknown address family %d", address->storage.ss_family);
     }
     return length < (int)capacity ? length : (int)capacity - 1;

@@ -19,8 +19,8 @@ typedef struct ct_chunk_pool ct_chunk_pool;
 
 // ------------------------------------------------------------------------------------------------------ failures
 
-// The call that failed, so that an error can name it. Mirrored by SystemCall in Swift.
-enum ct_call : uint32_t {
+// The call that failed, so that an error can name it. Closed, so that Swift's SystemCall cannot leave one out.
+enum __attribute__((enum_extensibility(closed))) ct_call : uint32_t {
     CT_CALL_NONE = 0,
     CT_CALL_SOCKET,
     CT_CALL_BIND,
@@ -292,11 +292,13 @@ int ct_socket_local_address(int fd, ct_address *address);
 int ct_socket_peer_address(int fd, ct_address *address);
 // A literal IPv4 or IPv6 address (with %scope); -EINVAL when `host` is not one.
 int ct_address_parse(const char *host, uint16_t port, ct_address *address);
+// A path of at most 107 bytes without a zero, or an abstract name: at most 108 bytes, the first of them zero. -EINVAL,
+// -ENAMETOOLONG.
 int ct_address_unix(const char *path, uint32_t length, ct_address *address);
 // Blocks. Fills up to `capacity` addresses in the resolver's order; returns their number or the negative EAI_ code,
 // with errno in `system_error` for EAI_SYSTEM.
 int ct_address_resolve(const char *host, uint16_t port, ct_address *addresses, int capacity, int *system_error);
-// "127.0.0.1:80", "[::1]:80" or the path. Returns the length written, without the final zero.
+// "127.0.0.1:80", "[fe80::1%eth0]:80", "unix:/path" or "unix:@abstract". Returns the length written, without the final zero.
 int ct_address_describe(const ct_address *address, char *text, uint32_t capacity);
 uint16_t ct_address_port(const ct_address *address);
 

@@ -44,7 +44,7 @@ public struct ClientBootstrap: Sendable {
 
     /// Connects to a Unix domain socket.
     public func connect(unixDomainSocketPath path: String) async throws(TransportError) -> Channel {
-        try await connect(to: SocketAddress(unixDomainSocketPath: path))
+        try await connect(to: .unix(path, for: .connect))
     }
 
     /// Connects to `address`.

@@ -77,7 +77,7 @@ final class ConnectAttempt: @unchecked Sendable {
         do throws(TransportError) {
             try tryConnect(address)
         } catch {
-            tryNext(error)
+            tryNext(error.about(address.description))
         }
     }
 
@@ -113,7 +113,7 @@ final class ConnectAttempt: @unchecked Sendable {
             if result == -EAGAIN, let address = tried, address.isUnix {
                 retry(address)
             } else {
-                tryNext(TransportError(call: .connect, errno: -result))
+                tryNext(TransportError(call: .connect, errno: -result, subject: tried?.description))
             }
             return
         }

@@ -94,16 +94,20 @@ final class Listener: Endpoint, @unchecked Sendable {
 
 /// Makes channels of accepted descriptors.
 final class ChildFactory: Sendable {
+    private let address: SocketAddress
     private let configuration: ChannelConfiguration
     private let makeHandlers: @Sendable () -> [any ChannelHandler]
     private let errorHandler: (@Sendable (TransportError) -> Void)?
     /// Where the children of the one listener of a Unix domain socket go; `nil`: they stay where they were accepted.
     private let distribution: EventLoopGroup?
 
+    /// - Parameter address: where the connections come in, for what is reported.
     init(
-        configuration: ChannelConfiguration, makeHandlers: @escaping @Sendable () -> [any ChannelHandler],
+        address: SocketAddress, configuration: ChannelConfiguration,
+        makeHandlers: @escaping @Sendable () -> [any ChannelHandler],
         errorHandler: (@Sendable (TransportError) -> Void)?, distribution: EventLoopGroup?
     ) {
+        self.address = address
         self.configuration = configuration
         self.makeHandlers = makeHandlers
         self.errorHandler = errorHandler
@@ -118,7 +122,7 @@ final class ChildFactory: Sendable {
         if !target.post(ClosureWork { self.open(descriptor, on: $0) }) { closeDescriptor(descriptor) }
     }
 
-    func report(_ error: TransportError) { errorHandler?(error) }
+    func report(_ error: TransportError) { errorHandler?(error.about(address.description)) }
 
     private func open(_ descriptor: Int32, on loop: EventLoop) {
         let channel = Channel(eventLoop: loop, configuration: configuration)

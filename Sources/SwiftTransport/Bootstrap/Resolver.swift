@@ -42,17 +42,23 @@ enum Resolver {
             self.done = done
         }
 
-        func run() {
-            let addresses = UnsafeMutablePointer<ct_address>.allocate(capacity: Resolver.addressLimit)
-            defer { addresses.deallocate() }
-            var systemError: Int32 = 0
-            let count = ct_address_resolve(host, port, addresses, Int32(Resolver.addressLimit), &systemError)
-            if count > 0 {
-                done(.success((0..<Int(count)).map { SocketAddress(addresses[$0]) }))
-            } else {
-                done(.failure(TransportError(call: .getaddrinfo, errno: count == 0 ? EAI_NONAME : count)))
-            }
+        func run() { done(Resolver.ask(host, port)) }
+    }
+
+    /// Asks the system, which may take as long as it likes.
+    private static func ask(_ host: String, _ port: UInt16) -> Result<[SocketAddress], TransportError> {
+        let subject = SocketAddress.name(of: host, port)
+        // C would look up what stands before a zero byte.
+        guard !host.utf8.contains(0) else {
+            return .failure(TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME, subject: subject))
         }
+        let addresses = UnsafeMutablePointer<ct_address>.allocate(capacity: addressLimit)
+        defer { addresses.deallocate() }
+        var systemError: Int32 = 0
+        let count = ct_address_resolve(host, port, addresses, Int32(addressLimit), &systemError)
+        if count > 0 { return .success((0..<Int(count)).map { SocketAddress(addresses[$0]) }) }
+        let error = count == 0 ? EAI_NONAME : count == EAI_SYSTEM && systemError != 0 ? systemError : count
+        return .failure(TransportError(call: .getaddrinfo, errno: error, subject: subject))
     }
 
     private static let threadBody: @convention(c) (UnsafeMutableRawPointer?) -> Void = { context in

@@ -77,7 +77,8 @@ public struct ServerBootstrap: Sendable {
     /// Listens on an IP address or host name.
     ///
     /// - Parameter port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
-    /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.system`.
+    /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.loopShutDown`,
+    ///   `.system`, each about the address, or about the name if that has none.
     public func bind(host: String, port: UInt16) async throws(TransportError) -> ServerChannel {
         let addresses = try await Resolver.resolve(host: host, port: port)
         var failure = TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME)
@@ -93,7 +94,7 @@ public struct ServerBootstrap: Sendable {
 
     /// Listens on a Unix domain socket. The file must not exist; closing the server does not remove it.
     public func bind(unixDomainSocketPath path: String) async throws(TransportError) -> ServerChannel {
-        try await bind(to: SocketAddress(unixDomainSocketPath: path))
+        try await bind(to: .unix(path, for: .bind))
     }
 
     /// Listens on `address`.
@@ -102,7 +103,8 @@ public struct ServerBootstrap: Sendable {
         let loops = address.isUnix ? [group.next()] : group.loops
         let sockets = try listen(on: address, count: loops.count, configuration)
         let factory = ChildFactory(
-            configuration: configuration, makeHandlers: makeHandlers, errorHandler: errorHandler,
+            address: sockets.address, configuration: configuration, makeHandlers: makeHandlers,
+            errorHandler: errorHandler,
             distribution: address.isUnix && group.loops.count > 1 ? group : nil)
         let server = ServerChannel(localAddress: sockets.address)
         var failure: TransportError?
@@ -118,12 +120,12 @@ public struct ServerBootstrap: Sendable {
             case .some(let error): failure = error
             case nil:
                 closeDescriptor(descriptor)
-                failure = TransportError(.loopShutDown)
+                failure = TransportError(.loopShutDown, call: .bind)
             }
         }
         if let failure {
             server.close()
-            throw failure
+            throw failure.about(sockets.address.description)
         }
         return server
     }
@@ -170,6 +172,16 @@ public struct ServerBootstrap: Sendable {
 /// Makes sockets that listen.
 enum ListeningSocket {
     static func open(
+        _ address: SocketAddress, sharing: Bool, _ backlog: Int32, _ configuration: ChannelConfiguration
+    ) throws(TransportError) -> Int32 {
+        do throws(TransportError) {
+            return try make(address, sharing: sharing, backlog, configuration)
+        } catch {
+            throw error.about(address.description)
+        }
+    }
+
+    private static func make(
         _ address: SocketAddress, sharing: Bool, _ backlog: Int32, _ configuration: ChannelConfiguration
     ) throws(TransportError) -> Int32 {
         var failure = ct_failure()

@@ -13,7 +13,7 @@ extension Channel {
     public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
         let result: WriteResult
         if flush, canSendAtOnce {
-            if Task.isCancelled { throw TransportError(.cancelled) }
+            if Task.isCancelled { throw TransportError(.cancelled, call: .send) }
             result = await withUnsafeContinuation { continuation in
                 writeFromTail(buffer, .continuation(continuation))
                 flushQueue()
@@ -91,7 +91,7 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
         guard let continuation else { return }
         self.continuation = nil
         if isCancelled.load(ordering: .sequentiallyConsistent) {
-            continuation.resume(returning: TransportError(.cancelled))
+            continuation.resume(returning: TransportError(.cancelled, call: .send))
             return
         }
         guard isTaken else {

@@ -8,29 +8,52 @@ public struct SocketAddress: Sendable, CustomStringConvertible {
     init(_ raw: ct_address) { self.raw = raw }
 
     /// A literal address, such as `127.0.0.1`, `::1` or `fe80::1%eth0`. Names are resolved by the bootstraps.
+    ///
+    /// - Throws: `.invalidAddress`; with ENODEV as its error number when there is no such interface.
     public init(host: String, port: UInt16) throws(TransportError) {
         var address = ct_address()
-        try checked(.getaddrinfo, SocketAddress.parse(host, port, &address))
+        // C would not see what is behind a zero byte.
+        let result = host.utf8.contains(0) ? -EINVAL : ct_address_parse(host, port, &address)
+        guard result == 0 else {
+            throw TransportError(
+                .invalidAddress, errno: result == -EINVAL ? 0 : -result, subject: Self.name(of: host, port))
+        }
         raw = address
     }
 
-    /// The path of a Unix domain socket, at most 107 bytes; a name that begins with a zero byte is in the abstract
-    /// name space and leaves no file behind.
+    /// The path of a Unix domain socket: at most 107 bytes, none of them zero. A name that begins with a zero byte is in the
+    /// abstract name space and leaves no file behind; it has at most 108 bytes, that one included.
+    ///
+    /// - Throws: `.invalidAddress`, with ENAMETOOLONG as its error number when that is what is wrong.
     public init(unixDomainSocketPath path: String) throws(TransportError) {
         var address = ct_address()
-        var path = path
-        let result = path.withUTF8 { bytes in
+        var bytes = path
+        let result = bytes.withUTF8 { bytes in
             bytes.withMemoryRebound(to: CChar.self) { characters -> Int32 in
                 guard let base = characters.baseAddress else { return -EINVAL }
                 return ct_address_unix(base, UInt32(clamping: characters.count), &address)
             }
         }
-        try checked(.bind, result)
+        guard result == 0 else {
+            let name = path.utf8.first == 0 ? "@" + path.dropFirst() : path
+            throw TransportError(
+                .invalidAddress, errno: result == -EINVAL ? 0 : -result, subject: "unix:" + name)
+        }
         raw = address
     }
 
-    private static func parse(_ host: String, _ port: UInt16, _ address: inout ct_address) -> Int32 {
-        ct_address_parse(host, port, &address) < 0 ? EAI_NONAME : 0
+    /// As ``init(unixDomainSocketPath:)``, when it is `call` that needs the address.
+    static func unix(_ path: String, for call: SystemCall) throws(TransportError) -> SocketAddress {
+        do throws(TransportError) {
+            return try SocketAddress(unixDomainSocketPath: path)
+        } catch {
+            throw error.of(call)
+        }
+    }
+
+    /// What an error calls a host that is no address yet.
+    static func name(of host: String, _ port: UInt16) -> String {
+        host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     /// The port; 0 for a Unix domain socket.
@@ -44,7 +67,7 @@ public struct SocketAddress: Sendable, CustomStringConvertible {
 
     var isUnix: Bool { family == AF_UNIX }
 
-    /// `127.0.0.1:80`, `[::1]:80` or `unix:/path`.
+    /// `127.0.0.1:80`, `[fe80::1%eth0]:80`, `unix:/path`, or `unix:@name` in the abstract name space.
     public var description: String {
         var copy = raw
         return String(unsafeUninitializedCapacity: 160) { text in

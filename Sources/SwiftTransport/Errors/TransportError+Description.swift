@@ -1,17 +1,20 @@
 internal import Glibc
 
 extension TransportError: CustomStringConvertible {
-    /// One line: what happened, the call and its error, the likely cause and the remedy.
+    /// One line: what it was about, what happened, the call and its error, the likely cause and the remedy.
+    ///
+    ///     127.0.0.1:7000: the connection was refused [connect: Connection refused, errno 111]. Nothing listens at ...
     public var description: String {
-        var text = meaning
-        if call != .none { text += " [\(call.name): \(systemText)]" }
+        var text = subject.map { "\($0): " } ?? ""
+        text += meaning
+        let source = [call == .none ? nil : call.name, errno == 0 ? nil : systemText].compactMap(\.self)
+        if !source.isEmpty { text += " [\(source.joined(separator: ": "))]" }
         if let advice { text += ". \(advice)" }
         return text
     }
 
     private var systemText: String {
-        guard errno != 0 else { return "no error number" }
-        if call == .getaddrinfo { return String(cString: gai_strerror(errno)) }
+        if call == .getaddrinfo, errno < 0 { return String(cString: gai_strerror(errno)) }
         return "\(String(cString: strerror(errno))), errno \(errno)"
     }
 
@@ -23,13 +26,15 @@ extension TransportError: CustomStringConvertible {
         case .promiseDropped: "a handler dropped the write's promise"
         case .loopBudgetExhausted: "the loop's budget for queued bytes is used up"
         case .outputShutDown: "the channel's output was shut down"
-        case .cancelled: "the write was cancelled before it was flushed"
+        case .cancelled: "the \(operation) was cancelled"
+        case .alreadyReading: "another task is reading already"
         case .outboundQueueFull: "the channel's outbound queue is full"
         case .timedOut: "the time allowed is over"
         case .connectionRefused: "the connection was refused"
         case .connectionLost: "the connection was lost"
         case .unreachable: "the peer cannot be reached"
         case .addressInUse: "the address is in use"
+        case .invalidAddress where call == .open: "there is no such file"
         case .invalidAddress: "the address is not valid or not to be found"
         case .descriptorLimit: "no descriptors are left"
         case .outOfMemory: "out of memory"
@@ -38,6 +43,17 @@ extension TransportError: CustomStringConvertible {
         case .loopShutDown: "the event loop has shut down"
         case .notPermitted: "not permitted"
         case .system: "the system call failed"
+        }
+    }
+
+    /// What a user calls the operation behind `call`.
+    private var operation: String {
+        switch call {
+        case .connect, .bind: call.name
+        case .receive: "read"
+        case .send: "write"
+        case .getaddrinfo: "look-up"
+        default: "operation"
         }
     }
 
@@ -54,13 +70,23 @@ extension TransportError: CustomStringConvertible {
             "A handler took the write and never ended it: hand its promise to the write that carries the bytes, or complete it"
         case .connectionRefused:
             "Nothing listens at that address, or a firewall rejects: check host, port and the service"
+        case .alreadyReading: "One task reads a connection at a time: let it hand on what it read"
         case .connectionLost where errno == ETIMEDOUT:
             "The peer no longer answers: its host or the network between is gone"
         case .connectionLost: "The peer closed or crashed while data was under way: connect again"
         case .unreachable: "Check the route, the interface and the firewall"
+        case .timedOut where call == .getaddrinfo:
+            "The name service did not answer in time: check /etc/resolv.conf and the name server, or allow more time"
+        case .timedOut where errno == EAGAIN:
+            "Its backlog was full all the time: whoever listens there does not accept, or too slowly"
         case .timedOut: "The peer did not answer in time: check the network, or allow more time"
         case .addressInUse:
             "Another process listens there (see `ss -ltnp`), or an old unix socket file is left: choose another or remove it"
+        case .invalidAddress where call == .getaddrinfo && errno == EAI_AGAIN:
+            "No name server answered: check /etc/resolv.conf and the network, or try again"
+        case .invalidAddress where call == .open: "Check the path, and the folder that a relative one starts from"
+        case .invalidAddress where errno == ENAMETOOLONG:
+            "A Unix socket's path has at most 107 bytes, a name in the abstract name space 108 with its leading zero byte"
         case .invalidAddress: "Check the host name, the address family and the path"
         case .descriptorLimit where errno == ENFILE: "The system is full: raise fs.file-max"
         case .descriptorLimit: "The process is full: raise `ulimit -n` (LimitNOFILE in systemd)"

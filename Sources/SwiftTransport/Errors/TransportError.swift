@@ -1,10 +1,11 @@
 internal import CTransport
 internal import Glibc
 
-/// Why something failed: what it means (`code`), which system call said so (`call`) and how (`errno`).
+/// Why something failed: what it means (`code`), which operation it was (`call`), how the system put it (`errno`), and which
+/// address, host or file it was about (`subject`).
 ///
-/// A plain value of eight bytes: throwing it and handing it to a completion allocates nothing. Its `description`
-/// names the likely cause and the remedy.
+/// Sixteen bytes, of which one reference, to the subject. An error without one, and a ``WriteResult`` of `nil`, allocates
+/// nothing and counts no reference. Its `description` names the likely cause and the remedy.
 public struct TransportError: Error, Sendable, Hashable {
     /// What happened, in terms of this library.
     public enum Code: UInt8, Sendable, Hashable {
@@ -20,8 +21,10 @@ public struct TransportError: Error, Sendable, Hashable {
         case loopBudgetExhausted
         /// The channel's output was shut down; it still reads.
         case outputShutDown
-        /// The write was cancelled before it was flushed; nothing of it was sent.
+        /// The operation was cancelled; `call` tells which. Of a write (`.send`) that was not flushed yet nothing was sent.
         case cancelled
+        /// Another task is reading the connection already.
+        case alreadyReading
         /// The channel's outbound queue is at its hard limit. Nothing of this write was queued.
         case outboundQueueFull
         /// The time allowed was over.
@@ -54,34 +57,51 @@ public struct TransportError: Error, Sendable, Hashable {
 
     /// What happened.
     public let code: Code
-    /// The system call that reported it; `.none` when none was involved.
+    /// The system call that reported it, or the operation that did not come about; `.none` when neither was involved.
     public let call: SystemCall
-    /// The error number of `call`; 0 when there is none. For `.getaddrinfo` it is the negative `EAI_` code.
+    /// The error number of `call`; 0 when there is none. For `.getaddrinfo` it is the negative `EAI_` code or, where that
+    /// only says that a system call failed (`EAI_SYSTEM`), that call's positive error number.
     public let errno: Int32
+    /// What it was about: `127.0.0.1:80`, `localhost:80`, `localhost at 127.0.0.1:80`, `unix:/run/a.sock`, the path of a file.
+    /// What is not printable is escaped. `nil` when it was about nothing that has a name of its own.
+    public var subject: String? { about?.text }
+    private let about: ErrorSubject?
 
     /// An error as the library makes it; public so that tests and wrappers can make one too.
-    public init(_ code: Code, call: SystemCall = .none, errno: Int32 = 0) {
-        self.code = code
-        self.call = call
-        self.errno = errno
+    public init(_ code: Code, call: SystemCall = .none, errno: Int32 = 0, subject: String? = nil) {
+        self.init(code, call, errno, subject.map { ErrorSubject($0) })
     }
 
     /// Chooses the code that fits a failed system call.
-    init(call: SystemCall, errno: Int32) {
-        self.init(Self.code(of: call, errno), call: call, errno: errno)
+    init(call: SystemCall, errno: Int32, subject: String? = nil) {
+        self.init(Self.code(of: call, errno), call: call, errno: errno, subject: subject)
     }
 
     init(_ failure: ct_failure) {
-        self.init(
-            call: SystemCall(rawValue: UInt8(truncatingIfNeeded: failure.call.rawValue)) ?? .none, errno: failure.error)
+        self.init(call: SystemCall(failure.call), errno: failure.error)
     }
+
+    private init(_ code: Code, _ call: SystemCall, _ errno: Int32, _ about: ErrorSubject?) {
+        self.code = code
+        self.call = call
+        self.errno = errno
+        self.about = about
+    }
+
+    /// The same error, about `subject`; what it was about before is the more exact.
+    func about(_ subject: @autoclosure () -> String) -> TransportError {
+        about == nil ? TransportError(code, call: call, errno: errno, subject: subject()) : self
+    }
+
+    /// The same error, as one of the operation `call`.
+    func of(_ call: SystemCall) -> TransportError { TransportError(code, call, errno, about) }
 
     /// An io_uring of a loop could not be made.
     var isOfIOUring: Bool { call == .ioUringSetup || call == .ioUringRegister }
 
     /// What a write gets on a channel that is closed, with the first cause kept.
     static func closed(by cause: TransportError?) -> TransportError {
-        TransportError(.closed, call: cause?.call ?? .none, errno: cause?.errno ?? 0)
+        TransportError(.closed, cause?.call ?? .none, cause?.errno ?? 0, cause?.about)
     }
 
     private static func code(of call: SystemCall, _ errno: Int32) -> Code {
@@ -89,7 +109,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case .ioUringSetup, .ioUringRegister, .ioUringSelfTest, .epollCreate:
             return errno == ENOMEM
                 ? .outOfMemory : errno == EMFILE || errno == ENFILE ? .descriptorLimit : .engineUnavailable
-        case .getaddrinfo: return .invalidAddress
+        case .getaddrinfo where errno == EAI_MEMORY: return .outOfMemory
+        case .getaddrinfo where errno < 0: return .invalidAddress
         case .setsockopt, .getsockopt:
             if errno == ENOPROTOOPT || errno == EOPNOTSUPP || errno == EINVAL { return .unsupportedOption }
         default: break
@@ -97,11 +118,12 @@ public struct TransportError: Error, Sendable, Hashable {
         switch errno {
         case ECONNREFUSED: return .connectionRefused
         case ECONNRESET, EPIPE, ECONNABORTED: return .connectionLost
-        case ETIMEDOUT: return call == .connect ? .timedOut : .connectionLost
+        case ETIMEDOUT: return call == .connect || call == .getaddrinfo ? .timedOut : .connectionLost
         case ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN: return .unreachable
         case EADDRINUSE: return .addressInUse
         case EINVAL where call == .bind || call == .connect: return .invalidAddress
-        case EADDRNOTAVAIL, EAFNOSUPPORT, ENAMETOOLONG, ENODEV, ENOENT: return .invalidAddress
+        case EADDRNOTAVAIL, EAFNOSUPPORT, EPROTOTYPE, ENODEV: return .invalidAddress
+        case ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP: return .invalidAddress
         case EMFILE, ENFILE: return .descriptorLimit
         case ENOMEM, ENOBUFS: return .outOfMemory
         case EACCES, EPERM: return .notPermitted
@@ -110,28 +132,27 @@ public struct TransportError: Error, Sendable, Hashable {
     }
 }
 
-/// The system calls an error can come from.
-public enum SystemCall: UInt8, Sendable, Hashable {
-    // The order mirrors enum ct_call in CTransport.h.
-    case none, socket, bind, listen, accept, connect, receive, send, shutdown, setsockopt, getsockopt, getsockname
-    case getaddrinfo, eventfd, ioUringSetup, ioUringRegister, ioUringEnter, ioUringSelfTest, epollCreate, epollCtl
-    case pthreadCreate, mmap
-    // From here on calls that Swift makes itself.
-    case open, pread
+/// The text behind ``TransportError/subject``, made when something fails and shared by all copies of the error.
+private final class ErrorSubject: Sendable, Hashable {
+    let text: String
 
-    /// The call's name as its manual page has it.
-    public var name: String {
-        switch self {
-        case .none: "no call"
-        case .receive: "recv"
-        case .ioUringSetup: "io_uring_setup"
-        case .ioUringRegister: "io_uring_register"
-        case .ioUringEnter: "io_uring_enter"
-        case .ioUringSelfTest: "io_uring self-test"
-        case .epollCreate: "epoll_create1"
-        case .epollCtl: "epoll_ctl"
-        case .pthreadCreate: "pthread_create"
-        default: "\(self)"
+    init(_ text: String) { self.text = Self.printable(text) }
+
+    static func == (left: ErrorSubject, right: ErrorSubject) -> Bool { left.text == right.text }
+    func hash(into hasher: inout Hasher) { hasher.combine(text) }
+
+    /// Names come from users and peers: none may forge a line of a log, or hide behind a zero byte.
+    private static func printable(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isUnprintable) else { return text }
+        return text.unicodeScalars.reduce(into: "") {
+            $0 += isUnprintable($1) ? $1.escaped(asASCII: true) : String($1)
+        }
+    }
+
+    private static func isUnprintable(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: true
+        default: false
         }
     }
 }

@@ -52,7 +52,8 @@ public struct InboundBytes: AsyncSequence, Sendable {
 
         /// The next piece; `nil` when the peer has finished sending or the channel was closed.
         ///
-        /// - Throws: what broke the connection, or `.cancelled` when the task was cancelled while it waited.
+        /// - Throws: what broke the connection, `.cancelled` when the task was cancelled while it waited,
+        ///   `.alreadyReading` when another task waits for bytes of this connection.
         public mutating func next() async throws(TransportError) -> Buffer? {
             let loop = connection.channel.eventLoop
             let bridge = connection.bridge

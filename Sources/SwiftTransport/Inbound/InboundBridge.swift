@@ -94,8 +94,10 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     func wait(_ wait: InboundWait) {
         if let outcome = takeReady() {
             wait.resume(outcome)
-        } else if waiter != nil || wait.isCancelled {
+        } else if wait.isCancelled {
             wait.resume(.failure(TransportError(.cancelled, call: .receive)))
+        } else if waiter != nil {
+            wait.resume(.failure(TransportError(.alreadyReading, call: .receive)))
         } else {
             waiter = wait
         }

@@ -158,7 +158,7 @@ extension Channel {
         // The place of the entry, and with it its overhead, stays until the queue gets there.
         count(-entry.weight)
         OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
-        entry.completion.complete(TransportError(.cancelled))
+        entry.completion.complete(TransportError(.cancelled, call: .send))
         updateWritability()
         return true
     }

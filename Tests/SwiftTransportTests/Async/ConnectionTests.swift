@@ -137,7 +137,7 @@ extension Scenarios {
                     }
                 }
                 try await outcomes.wait(for: "the second reader") { $0.count == 1 }
-                #expect(outcomes.value == ["cancelled"])
+                #expect(outcomes.value == ["alreadyReading"])
                 try await blocking { try peer.write("for the first") }
                 let both = try await outcomes.wait(for: "the first reader") { $0.count == 2 }
                 #expect(both[1] == "for the first")

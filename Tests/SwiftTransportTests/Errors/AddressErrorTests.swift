@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import SwiftTransport
 import Testing
 
@@ -9,7 +9,7 @@ extension Scenarios {
             try await withGroup(place.engine, loops: loops) { group in
                 let other = try RawSocket.listen(on: place.freshAddress())
                 let address = try other.localAddress
-                await expectError(.addressInUse, .bind, EADDRINUSE) {
+                await expectError(.addressInUse, .bind, EADDRINUSE, about: address.description) {
                     try await ServerBootstrap(group: group).bind(to: address)
                 }
             }
@@ -73,22 +73,101 @@ extension Scenarios {
             try await withGroup(engine) { group in
                 let server = ServerBootstrap(group: group)
                 let client = ClientBootstrap(group: group)
-                let tooLong = "/tmp/" + String(repeating: "x", count: 103)
-                await expectError(.invalidAddress, .bind) { try await server.bind(unixDomainSocketPath: tooLong) }
-                await expectError(.invalidAddress, .bind) { try await server.bind(unixDomainSocketPath: "") }
-                await expectError(.invalidAddress, .bind, ENOENT) {
-                    try await server.bind(unixDomainSocketPath: "/nowhere/\(Unique.name())")
+                for path in ["", "/tmp/x.sock\0.allowed"] {
+                    let subject = path.isEmpty ? "unix:" : #"unix:/tmp/x.sock\0.allowed"#
+                    await expectError(.invalidAddress, .bind, 0, about: subject) {
+                        try await server.bind(unixDomainSocketPath: path)
+                    }
+                    await expectError(.invalidAddress, .connect, 0, about: subject) {
+                        try await client.connect(unixDomainSocketPath: path)
+                    }
                 }
-                await expectError(.invalidAddress, .connect, ENOENT) {
-                    try await client.connect(unixDomainSocketPath: "/nowhere/\(Unique.name())")
+                let nowhere = "/nowhere/\(Unique.name())"
+                await expectError(.invalidAddress, .bind, ENOENT, about: "unix:\(nowhere)") {
+                    try await server.bind(unixDomainSocketPath: nowhere)
+                }
+                await expectError(.invalidAddress, .connect, ENOENT, about: "unix:\(nowhere)") {
+                    try await client.connect(unixDomainSocketPath: nowhere)
+                }
+                await expectError(.invalidAddress, .connect, ENOTDIR) {
+                    try await client.connect(unixDomainSocketPath: "/dev/null/socket")
                 }
             }
+        }
+
+        /// A path has 107 bytes at most, because a zero has to fit behind it; an abstract name 108 with the zero before it.
+        @Test(arguments: Engine.allCases, [false, true]) func theLongestUnixNameWorks(_ engine: Engine, abstract: Bool)
+            async throws
+        {
+            let start = abstract ? "\0\(Unique.name())" : "/tmp/\(Unique.name())"
+            let longest = start.padding(toLength: abstract ? 108 : 107, withPad: "x", startingAt: 0)
+            defer { unlink(longest) }
+            try await withGroup(engine) { group in
+                let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
+                    .bind(unixDomainSocketPath: longest)
+                let connection = try await ClientBootstrap(group: group).open(server.localAddress)
+                try await connection.write(Buffer("fits"))
+                var inbound = connection.inbound.makeAsyncIterator()
+                #expect(try await inbound.next().map { String($0) } == "fits")
+                #expect(await connection.channel.remoteAddress()?.description == server.localAddress.description)
+                await connection.close()
+
+                let subject = "unix:" + longest.replacing("\0", with: "@") + "x"
+                let error = await expectError(.invalidAddress, .bind, ENAMETOOLONG, about: subject) {
+                    try await ServerBootstrap(group: group).bind(unixDomainSocketPath: longest + "x")
+                }
+                #expect(error?.description.contains(abstract ? "108" : "107") == true)
+                await expectError(.invalidAddress, .connect, ENAMETOOLONG, about: subject) {
+                    try await ClientBootstrap(group: group).connect(unixDomainSocketPath: longest + "x")
+                }
+            }
+        }
+
+        /// C sees nothing behind a zero byte: such a host would be somebody else's.
+        @Test(arguments: Engine.allCases) func aZeroByteInAHostIsInvalid(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let server = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0)
+                let port = server.localAddress.port
+                for host in ["127.0.0.1\0.example.com", "localhost\0.example.com", "\0"] {
+                    let subject = "\(host.replacing("\0", with: #"\0"#)):\(port)"
+                    await expectError(.invalidAddress, .none, 0, about: subject) {
+                        try SocketAddress(host: host, port: port)
+                    }
+                    await expectError(.invalidAddress, .getaddrinfo, about: subject) {
+                        try await ClientBootstrap(group: group).connect(host: host, port: port)
+                    }
+                    await expectError(.invalidAddress, .getaddrinfo, about: subject) {
+                        try await ServerBootstrap(group: group).bind(host: host, port: port)
+                    }
+                }
+            }
+        }
+
+        @Test func aHostThatIsNoLiteralAddressIsNamed() async {
+            await expectError(.invalidAddress, .none, 0, about: "example.com:80") {
+                try SocketAddress(host: "example.com", port: 80)
+            }
+            await expectError(.invalidAddress, .none, 0, about: "[::x]:80") {
+                try SocketAddress(host: "::x", port: 80)
+            }
+            await expectError(.invalidAddress, .none, ENODEV, about: "[fe80::1%no-such]:80") {
+                try SocketAddress(host: "fe80::1%no-such", port: 80)
+            }
+        }
+
+        @Test func addressesAreDescribedAsTheyAre() throws {
+            #expect(try SocketAddress(host: "127.0.0.1", port: 80).description == "127.0.0.1:80")
+            #expect(try SocketAddress(host: "::1", port: 80).description == "[::1]:80")
+            #expect(try SocketAddress(host: "fe80::1%lo", port: 80).description == "[fe80::1%lo]:80")
+            #expect(try SocketAddress(unixDomainSocketPath: "/tmp/a@b").description == "unix:/tmp/a@b")
+            #expect(try SocketAddress(unixDomainSocketPath: "\0a\0b").description == "unix:@a@b")
+            #expect(try SocketAddress(unixDomainSocketPath: "\0").description == "unix:@")
         }
 
         @Test(arguments: Engine.allCases) func anAddressOfAnotherMachineCannotBeBound(_ engine: Engine) async throws {
             try await withGroup(engine, loops: 2) { group in
                 // TEST-NET-1 of RFC 5737: nobody's.
-                await expectError(.invalidAddress, .bind, EADDRNOTAVAIL) {
+                await expectError(.invalidAddress, .bind, EADDRNOTAVAIL, about: "192.0.2.1:0") {
                     try await ServerBootstrap(group: group).bind(host: "192.0.2.1", port: 0)
                 }
             }

@@ -27,6 +27,7 @@ extension Scenarios {
                     #expect(first[0].code == .descriptorLimit)
                     #expect(first[0].call == .accept)
                     #expect(first[0].errno == EMFILE)
+                    #expect(first[0].subject == server.localAddress.description)
                     expectHelpful(first[0])
                     try await accepted.wait(for: "the two there is room for") { $0.count == 2 }
                     #expect(try await echo(through: clients[0...1]) == 2)
