@@ -5,12 +5,19 @@ export SWIFT_BACKTRACE = enable=no
 
 SANITIZED = swift $(1) --disable-default-traits -c release -Xswiftc -enable-testing
 
-.PHONY: help bench test test-without-uring check dependencies format warnings asan tsan ubsan
+# Torture: how long on each engine, and further arguments such as --seed 1 or --engine epoll.
+SECONDS = 60
+TORTURE = swift build --package-path Tests/Torture -c release
+TORTURE_ARGUMENTS =
+
+.PHONY: help bench test test-without-uring check dependencies format warnings asan tsan ubsan torture torture-asan torture-tsan
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
 	@echo 'make test    all tests, and the counts of allocations and references in an optimised build'
 	@echo 'make test-without-uring   all tests where io_uring is forbidden'
+	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
+	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
 	@echo 'make check   formatter, warnings as errors, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
@@ -37,7 +44,7 @@ check: format warnings asan tsan ubsan
 
 format:
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
-		Benchmarks/Package.swift Benchmarks/Sources
+		Benchmarks/Package.swift Benchmarks/Sources Tests/Torture/Package.swift
 
 warnings: dependencies
 	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror
@@ -59,3 +66,20 @@ tsan: dependencies
 ubsan: dependencies
 	swift test --disable-default-traits --scratch-path .build-ubsan \
 		-Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability
+
+torture: dependencies
+	$(TORTURE)
+	Tests/Torture/.build/release/torture --seconds $(SECONDS) $(TORTURE_ARGUMENTS)
+
+# As the tests under the sanitizers; more patience, because everything is slow.
+torture-asan: dependencies
+	$(TORTURE) --disable-default-traits --sanitize=address --scratch-path Tests/Torture/.build-asan
+	ASAN_OPTIONS=detect_leaks=0 \
+		Tests/Torture/.build-asan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
+
+torture-tsan: dependencies
+	mkdir -p .build-tsan
+	clang -O2 -Wall -Wextra -Werror -shared -fPIC -o .build-tsan/tsan-sees.so Scripts/tsan-sees.c
+	$(TORTURE) --disable-default-traits --sanitize=thread --scratch-path Tests/Torture/.build-tsan
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-sees.so \
+		Tests/Torture/.build-tsan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)

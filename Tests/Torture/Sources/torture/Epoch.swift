@@ -1,0 +1,202 @@
+import SwiftTransport
+import Synchronization
+
+/// The life of one group of loops: its listeners, its share of the sessions, and its end, either when all is quiet or in the
+/// middle of everything.
+final class Epoch: @unchecked Sendable {
+    let run: Run
+    private let number: UInt64
+    private let limit: Int
+    private let concurrent: Int
+    private let endsInTheMiddle: Bool
+    private var random: Random
+    private let begun = Atomic<Int>(0)
+    private let shuttingDown = AtomicFlag()
+    private var group: EventLoopGroup!
+    private var servers: [ServerChannel] = []
+    private var listeners: [ListenerProfile] = []
+
+    /// Receive memory that a quiet loop keeps: what the kernel is lent, and some spare.
+    private static let quietReceiveMemory: UInt64 = 4 << 20
+
+    var isShuttingDown: Bool { shuttingDown.value }
+
+    init(_ run: Run, number: UInt64, sessions: Int, concurrent: Int) {
+        self.run = run
+        self.number = number
+        self.concurrent = concurrent
+        limit = sessions
+        var random = Random(run.options.seed, number, 5)
+        endsInTheMiddle = number > 0 && random.flip()
+        self.random = random
+    }
+
+    func run() async {
+        do throws(TransportError) {
+            try await begin()
+        } catch {
+            run.report.fault("group", "\(error)")
+            return
+        }
+        let shutdown = shutdownTime
+        await withTaskGroup { tasks in
+            for _ in 0..<concurrent { tasks.addTask { await self.work() } }
+            if endsInTheMiddle { tasks.addTask { await self.shutDownInTheMiddle(shutdown) } }
+        }
+        if !endsInTheMiddle { await endQuietly() }
+        group = nil
+        servers = []
+    }
+
+    private func begin() async throws(TransportError) {
+        var options = LoopOptions()
+        options.engine = .only(run.engine)
+        if random.oneIn(3) { options.receiveBudget = .mebibytes(random.between(3, 16)) }
+        if random.oneIn(3) { options.copyLimit = .bytes(random.logarithmic(1, 4000)) }
+        if random.oneIn(3) { options.shareThreshold = .bytes(random.logarithmic(1, 1 << 16)) }
+        if random.oneIn(6) { options.spin = .microseconds(random.logarithmic(1, 200)) }
+        group = try EventLoopGroup(loops: random.oneIn(4) ? 1 : 2, options: options)
+        for index in 0..<6 {
+            try await listen(ListenerProfile(&random, isUnix: index % 3 == 2, isTask: index % 2 == 1), index)
+        }
+    }
+
+    private func listen(_ profile: ListenerProfile, _ index: Int) async throws(TransportError) {
+        var profile = profile
+        let run = run
+        var bootstrap = ServerBootstrap(group: group).childOptions(profile.channel.options)
+            .onAcceptError { [unowned self] error in
+                if !isShuttingDown { run.report.fault("accept", "\(error)") }
+            }
+        let channel = profile.channel
+        if profile.isTask {
+            bootstrap = bootstrap.serve { await TaskEnd.serve($0, run) }
+        } else {
+            bootstrap = bootstrap.childHandlers { channel.handlers(HandlerEnd(accepted: run, channel)) }
+        }
+        if profile.isUnix {
+            let name = "torture-\(Unique.number)"
+            servers.append(try await bootstrap.bind(unixDomainSocketPath: "\0\(name)"))
+            profile.address = .unix(name: name)
+        } else {
+            servers.append(try await bootstrap.bind(host: "127.0.0.1", port: 0))
+            profile.address = .tcp(port: servers.last!.localAddress.port)
+        }
+        listeners.append(profile)
+    }
+
+    // MARK: Sessions
+
+    private func work() async {
+        while begun.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
+            let plan = Plan(seed: run.options.seed, id: id)
+            let choice = plan.shape == .client ? run.rawListeners : listeners
+            let session = Session(id, plan, self, choice[plan.listener % choice.count])
+            run.enter(session)
+            begin(session)
+            await session.finished()
+            run.leave(session)
+        }
+    }
+
+    private func begin(_ session: Session) {
+        if session.plan.shape == .server {
+            run.driver.execute { $0.add(RawPeer(session, to: session.listener.address)) }
+            return
+        }
+        session.workerStarted()
+        Task.detached {
+            await self.connect(session)
+            session.workerEnded()
+        }
+    }
+
+    private func connect(_ session: Session) async {
+        var random = Random(session.plan.client.random.seed, session.id, 6)
+        let profile = ChannelProfile(&random)
+        let bootstrap = ClientBootstrap(group: group).options(profile.options)
+        do throws(TransportError) {
+            let address = try session.listener.address.socketAddress()
+            if session.plan.client.isTask {
+                let connection = try await bootstrap.open(address)
+                await TaskEnd(session: session, side: .client, connection: connection).greetAndRun()
+            } else {
+                _ = try await bootstrap.handlers { profile.handlers(HandlerEnd(session, profile)) }.connect(to: address)
+            }
+        } catch {
+            session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
+            if !isShuttingDown { session.fault("connect", "\(error)") }
+            session.over(.client)
+            session.overWithoutServer()
+        }
+    }
+
+    // MARK: The end
+
+    private var shutdownTime: Duration {
+        var random = random
+        return switch random.below(4) {
+        case 0: .zero
+        case 1: .milliseconds(random.logarithmic(1, 500))
+        default: .seconds(2)
+        }
+    }
+
+    private func shutDownInTheMiddle(_ time: Duration) async {
+        while begun.load(ordering: .relaxed) < limit, !run.isOver { try? await Task.sleep(for: .milliseconds(2)) }
+        shuttingDown.set()
+        for session in run.sessions(of: self) { session.note(.server, "the group shuts down") }
+        await group.shutdown(within: time)
+        // No server of this group will ask for a session any more; a bare one may be about to.
+        try? await Task.sleep(for: .milliseconds(200))
+        for session in run.sessions(of: self) { session.overWithoutServer() }
+    }
+
+    private func endQuietly() async {
+        for server in servers { server.close() }
+        for server in servers { await server.closed() }
+        for loop in group.loops { await check(loop) }
+        let report = await group.shutdown(within: .seconds(5))
+        if !report.isComplete { run.report.fault("shutdown of a quiet group", "\(report)") }
+    }
+
+    /// Nothing of all that went through a loop is left in it.
+    private func check(_ loop: EventLoop) async {
+        var patience = 200
+        while let counts = await loop.statistics() {
+            var left: [String] = []
+            if counts.openEndpoints > 0 { left.append("\(counts.openEndpoints) endpoints open") }
+            if counts.queuedBytes != 0 { left.append("\(counts.queuedBytes) bytes queued") }
+            if counts.receiveMemory > Self.quietReceiveMemory {
+                left.append("\(counts.receiveMemory) bytes of receive memory")
+            }
+            if counts.staleCompletions > 0 { run.report.fault("stale completions", "\(counts.staleCompletions)") }
+            if counts.completionOverflows > 0 {
+                run.report.fault("completion overflows", "\(counts.completionOverflows)")
+            }
+            if left.isEmpty { return }
+            patience -= 1
+            if patience == 0 { return run.report.leak("on loop \(loop.index): \(left.joined(separator: ", "))") }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+    }
+}
+
+extension ChannelProfile {
+    /// The whole pipeline of a channel.
+    func handlers(_ end: HandlerEnd) -> [any ChannelHandler] {
+        var handlers: [any ChannelHandler] = []
+        if hasBackPressure { handlers.append(BackPressureHandler()) }
+        handlers.append(end)
+        return handlers
+    }
+}
+
+extension RawSocket.Address {
+    func socketAddress() throws(TransportError) -> SocketAddress {
+        switch self {
+        case .tcp(let port): try SocketAddress(host: "127.0.0.1", port: port)
+        case .unix(let name): try SocketAddress(unixDomainSocketPath: "\0\(name)")
+        }
+    }
+}

@@ -1,0 +1,50 @@
+import SwiftTransport
+
+// How an end in handlers ends its session.
+extension HandlerEnd {
+    /// A graceful end that must not be cut off.
+    static let patience = CloseMode.drain(within: .seconds(300))
+
+    /// Everything planned is done.
+    func finish(_ session: Session, _ context: ChannelContext, _ plan: EndPlan) {
+        guard !hasEnded, context.channel.isActive else { return }
+        guard plan.endsInTheMiddle || !hasLanes else { return }
+        if plan.isEnder {
+            perform(plan.ending, session, context)
+        } else if hasInputEnded {
+            perform(.drain, session, context)
+        }
+    }
+
+    func perform(_ ending: EndPlan.Ending, _ session: Session, _ context: ChannelContext) {
+        hasEnded = true
+        let channel = context.channel
+        session.note(side, "ends", EndPlan.Ending.allCases.firstIndex(of: ending) ?? -1, channel.pendingBytes)
+        switch ending {
+        case .shutdownOutput:
+            isOutputShut = true
+            // What a handler holds back is let go.
+            channel.flush()
+            channel.shutdownOutput()
+            return
+        case .immediate: session.excuse(side, .immediate)
+        case .reset, .drainThenReset: session.excuse(side, .reset)
+        case .cutOff, .drainThenImmediate: session.excuse(side, .cutOff)
+        case .drain, .offLoop: break
+        }
+        session.leave(side)
+        let wait = Duration.microseconds(random.logarithmic(1, 20_000))
+        switch ending {
+        case .shutdownOutput: break
+        case .drain: context.close(Self.patience)
+        case .immediate: context.close(.immediate)
+        case .reset: channel.close(.reset)
+        case .cutOff: channel.close(.drain(within: wait))
+        case .drainThenImmediate, .drainThenReset:
+            channel.close(Self.patience)
+            let mode: CloseMode = ending == .drainThenReset ? .reset : .immediate
+            context.eventLoop.schedule(after: wait) { channel.close(mode) }
+        case .offLoop: Task.detached { channel.close(Self.patience) }
+        }
+    }
+}

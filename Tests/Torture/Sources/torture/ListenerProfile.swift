@@ -1,0 +1,76 @@
+import SwiftTransport
+
+/// What all connections of a listener have in common.
+struct ListenerProfile: Sendable {
+    /// No library at this end.
+    var isRaw = false
+    var isUnix = false
+    /// Served by tasks instead of handlers.
+    var isTask = false
+    var channel = ChannelProfile()
+    var address = RawSocket.Address.tcp(port: 0)
+
+    init(raw address: RawSocket.Address) {
+        isRaw = true
+        isUnix = address.isUnix
+        self.address = address
+    }
+
+    init(_ random: inout Random, isUnix: Bool, isTask: Bool) {
+        self.isUnix = isUnix
+        self.isTask = isTask
+        channel = ChannelProfile(&random)
+    }
+
+    var summary: String {
+        "\(isUnix ? "unix" : "tcp"), listener \(isRaw ? "raw" : isTask ? "tasks" : "handlers")\(channel.summary)"
+    }
+}
+
+/// How a channel of the library is set up: its options and the handlers beside the one that does the work.
+struct ChannelProfile: Sendable {
+    /// Writes may meet the hard limit.
+    var isTight = false
+    var hasBackPressure = false
+    var hasScrambler = false
+    var meddlers = 0
+    var allowsHalfClosure = false
+    var options: [ChannelOption] = []
+
+    init() {}
+
+    init(_ random: inout Random) {
+        if random.oneIn(3) {
+            isTight = true
+            let low = random.logarithmic(1, 1 << 15)
+            let high = low * random.between(1, 4)
+            options.append(
+                .waterMark(low: .bytes(low), high: .bytes(high), hardLimit: .bytes(high * random.between(1, 16))))
+        } else {
+            let low = random.logarithmic(1, 1 << 16)
+            options.append(.waterMark(low: .bytes(low), high: .bytes(2 * low), hardLimit: .mebibytes(256)))
+        }
+        hasBackPressure = random.oneIn(3)
+        meddlers = random.oneIn(2) ? random.between(1, 3) : 0
+        if random.oneIn(3) {
+            allowsHalfClosure = true
+            options.append(.allowHalfClosure(true))
+        }
+        if random.oneIn(3) { options.append(.zeroCopy(from: .kibibytes(32))) }
+        if random.oneIn(3) { options.append(.sendBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
+        if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
+        if random.oneIn(8) { options.append(.noDelay(false)) }
+    }
+
+    /// Writes that are told may be missing from the middle of a stream.
+    var mayLoseWrites: Bool { isTight || hasScrambler }
+
+    var summary: String {
+        var text = isTight ? " tight" : ""
+        if hasBackPressure { text += " back-pressure" }
+        if hasScrambler { text += " scrambler" }
+        if meddlers > 0 { text += " \(meddlers) meddlers" }
+        if allowsHalfClosure { text += " half-closure" }
+        return text
+    }
+}

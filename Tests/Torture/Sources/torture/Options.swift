@@ -1,0 +1,46 @@
+import Glibc
+import SwiftTransport
+
+/// What the program is asked to do. By hand and not by a library, so that nothing else has to be linked.
+struct Options: Sendable {
+    var engines: [Engine] = Engine.allCases
+    var seconds = 60
+    /// Instead of a time: how many sessions each engine runs.
+    var sessions: Int?
+    var seed = UInt64.random(in: 1...UInt64(UInt32.max))
+    /// Sessions at a time.
+    var concurrent = 48
+    /// Seconds without any progress after which a session hangs.
+    var patience = 30
+
+    static let usage = """
+        torture [--seconds N] [--sessions N] [--engine uring|epoll] [--seed N] [--concurrent N] [--patience N]
+          --seconds     how long each engine runs (60)
+          --sessions    how many sessions each engine runs, instead of a time
+          --engine      one engine only
+          --seed        what all sessions are drawn from; printed by every run
+          --concurrent  sessions at a time (48)
+          --patience    seconds without progress after which a session hangs (30)
+        """
+
+    init(_ arguments: [String]) {
+        var rest = arguments.dropFirst()
+        while let name = rest.popFirst() {
+            guard let value = rest.popFirst() else { Self.complain(name) }
+            switch (name, Int(value), Engine(rawValue: value)) {
+            case ("--seconds", .some(let count), _) where count > 0: seconds = count
+            case ("--sessions", .some(let count), _) where count > 0: sessions = count
+            case ("--seed", .some(let count), _) where count >= 0: seed = UInt64(count)
+            case ("--concurrent", .some(let count), _) where count > 0: concurrent = count
+            case ("--patience", .some(let count), _) where count > 0: patience = count
+            case ("--engine", _, .some(let engine)): engines = [engine]
+            default: Self.complain("\(name) \(value)")
+            }
+        }
+    }
+
+    private static func complain(_ argument: String) -> Never {
+        say(argument == "--help" ? usage : "torture: cannot make sense of '\(argument)'\n\(usage)")
+        exit(argument == "--help" ? 0 : 2)
+    }
+}

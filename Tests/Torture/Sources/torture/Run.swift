@@ -1,0 +1,190 @@
+import Glibc
+import SwiftTransport
+import Synchronization
+
+/// Everything that happens on one engine, from the first session to the last line.
+final class Run: @unchecked Sendable {
+    private struct Books {
+        var sessions: [UInt64: Session] = [:]
+        var hanging: Set<UInt64> = []
+        var nextID: UInt64 = 1
+        var finished = 0
+        var bytes = 0
+    }
+
+    /// Groups that exist at a time, each with its share of the sessions.
+    private static let groupsAtATime = 2
+
+    let engine: Engine
+    let options: Options
+    let report: Report
+    private let books = Mutex(Books())
+    private let deadline = Atomic<UInt64>(.max)
+    private(set) var rawListeners: [ListenerProfile] = []
+    private var rawDriver: RawDriver?
+    var driver: RawDriver { rawDriver! }
+
+    init(_ engine: Engine, _ options: Options) {
+        self.engine = engine
+        self.options = options
+        report = Report(title: "\(engine.rawValue) seed \(options.seed)")
+    }
+
+    // MARK: Sessions
+
+    /// The number of the next session, as long as there is to be one.
+    func nextSession() -> UInt64? {
+        if Clock.microseconds >= deadline.load(ordering: .relaxed) { return nil }
+        return books.withLock { books in
+            if let limit = options.sessions, books.nextID > limit { return nil }
+            defer { books.nextID += 1 }
+            return books.nextID
+        }
+    }
+
+    var isOver: Bool {
+        Clock.microseconds >= deadline.load(ordering: .relaxed)
+            || books.withLock { books in options.sessions.map { books.nextID > $0 } ?? false }
+    }
+
+    func session(_ id: UInt64) -> Session? { books.withLock { $0.sessions[id] } }
+    func enter(_ session: Session) { books.withLock { $0.sessions[session.id] = session } }
+
+    func leave(_ session: Session) {
+        books.withLock { books in
+            books.sessions[session.id] = nil
+            books.hanging.remove(session.id)
+            books.finished += 1
+        }
+    }
+
+    func sessions(of epoch: Epoch) -> [Session] {
+        books.withLock { $0.sessions.values.filter { $0.epoch === epoch } }
+    }
+
+    func count(bytes: Int) { books.withLock { $0.bytes += bytes } }
+
+    /// Looks for sessions in which nothing happens any more.
+    private func watch() {
+        let alone = books.withLock { $0.sessions.values.filter { $0.idleMicroseconds > 2_000_000 && $0.hasNoServer } }
+        for session in alone { session.overWithoutServer() }
+        let limit = UInt64(options.patience) * 1_000_000
+        let idle = books.withLock {
+            $0.sessions.values.filter { $0.idleMicroseconds > limit && !$0.plan.client.isTunnel }
+        }
+        for session in idle {
+            let isFirst = books.withLock { $0.hanging.insert(session.id).inserted }
+            if isFirst { session.hang() } else { session.giveUp() }
+        }
+    }
+
+    // MARK: From the beginning to the end
+
+    func execute() async {
+        rawDriver = RawDriver { [weak self] in self?.watch() }
+        listen()
+        // Whatever opens descriptors or memory once and for all does it here.
+        await Epoch(self, number: 0, sessions: 64, concurrent: 16).run()
+        let descriptors = Process.descriptors
+        let memory = Process.residentBytes
+        deadline.store(
+            options.sessions == nil ? Clock.microseconds + UInt64(options.seconds) * 1_000_000 : .max,
+            ordering: .relaxed)
+        await withTaskGroup { groups in
+            for slot in 0..<Self.groupsAtATime {
+                groups.addTask {
+                    var number = UInt64(slot + 1)
+                    while await self.epoch(number) { number += UInt64(Self.groupsAtATime) }
+                }
+            }
+        }
+        await settle(descriptors, memory)
+        driver.stop()
+        rawDriver = nil
+        let (sessions, bytes) = books.withLock { ($0.finished, $0.bytes) }
+        for line in report.kinds { say(line) }
+        say("\(engine.rawValue): \(Self.grouped(sessions)) sessions, \(Self.size(bytes)), \(report.summary)")
+    }
+
+    private func epoch(_ number: UInt64) async -> Bool {
+        if isOver { return false }
+        var random = Random(options.seed, number, 4)
+        let epoch = Epoch(
+            self, number: number, sessions: random.logarithmic(16, 4096),
+            concurrent: max(1, options.concurrent / Self.groupsAtATime))
+        await epoch.run()
+        return true
+    }
+
+    private func listen() {
+        let name = "torture-\(getpid())-\(engine.rawValue)"
+        for address in [RawSocket.Address.tcp(port: 0), .unix(name: name)] {
+            let (descriptor, bound) = RawSocket.listen(at: address)
+            rawListeners.append(ListenerProfile(raw: bound))
+            driver.execute { [unowned self] driver in
+                driver.listen(descriptor) { driver.add(RawPeer(accepted: $0, self)) }
+            }
+        }
+    }
+
+    /// Everything is to be as it was in the beginning.
+    private func settle(_ descriptors: Int, _ memory: Int) async {
+        var patience = 200
+        while patience > 0, Process.descriptors != descriptors || !Census.living.isEmpty {
+            patience -= 1
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        let now = Process.descriptors
+        if now != descriptors { report.leak("\(now - descriptors) descriptors: \(Process.openDescriptors)") }
+        for living in Census.living { report.leak("\(living) still alive") }
+        let grown = Process.residentBytes - memory
+        if grown > 512 << 20 { report.leak("\(grown >> 20) MiB of memory more than after the first sessions") }
+    }
+
+    private static func grouped(_ number: Int) -> String {
+        var text = ""
+        for (index, digit) in "\(number)".reversed().enumerated() {
+            if index > 0, index % 3 == 0 { text = "," + text }
+            text = "\(digit)" + text
+        }
+        return text
+    }
+
+    private static func size(_ bytes: Int) -> String {
+        let tenths = bytes / 100_000_000
+        return tenths > 0 ? "\(tenths / 10).\(tenths % 10) GB" : "\(bytes / 1_000_000) MB"
+    }
+}
+
+/// What the kernel says of this process.
+enum Process {
+    static var openDescriptors: [Int32] {
+        guard let folder = opendir("/proc/self/fd") else { return [] }
+        defer { closedir(folder) }
+        var found: [Int32] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let number = Int32(name), number != dirfd(folder) { found.append(number) }
+        }
+        return found.sorted()
+    }
+
+    static var descriptors: Int { openDescriptors.count }
+
+    static var residentBytes: Int {
+        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 128)
+        guard fgets(&line, 128, file) != nil else { return 0 }
+        let words = String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+        return (words.count > 1 ? Int(words[1]) ?? 0 : 0) * Int(getpagesize())
+    }
+}
+
+/// Numbers nobody else on this machine has, for names of listeners.
+enum Unique {
+    private static let last = Atomic<Int>(0)
+    static var number: String { "\(getpid())-\(last.wrappingAdd(1, ordering: .relaxed).oldValue)" }
+}

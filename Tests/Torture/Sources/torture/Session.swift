@@ -1,0 +1,251 @@
+import SwiftTransport
+import Synchronization
+
+/// One connection from its first byte to its end, and what is known of it. Any thread.
+final class Session: @unchecked Sendable {
+    /// What an end did that takes away the right to a clean end with everything in front of it.
+    struct Excuses: OptionSet, Sendable {
+        let rawValue: Int
+        static let reset = Excuses(rawValue: 1)
+        static let immediate = Excuses(rawValue: 2)
+        static let cutOff = Excuses(rawValue: 4)
+        static let overflow = Excuses(rawValue: 8)
+        static let cancelled = Excuses(rawValue: 16)
+        static let abandoned = Excuses(rawValue: 32)
+        static let unreadable = Excuses(rawValue: 64)
+        static let shutdown = Excuses(rawValue: 128)
+        static let hang = Excuses(rawValue: 256)
+
+        var names: String {
+            let all = [
+                "reset", "immediate", "cutOff", "overflow", "cancelled", "abandoned", "unreadable", "shutdown", "hang",
+            ]
+            return all.indices.filter { rawValue & 1 << $0 != 0 }.map { all[$0] }.joined(separator: "+")
+        }
+    }
+
+    private struct State {
+        var isAttached = false
+        var isOver = [false, false]
+        var hasLeft = [false, false]
+        var outstanding = 0
+        var workers = 0
+        var excuses = Excuses()
+        var faults: [(kind: String, detail: String)] = []
+        var isDone = false
+        var waiter: CheckedContinuation<Void, Never>?
+        var aborts: [@Sendable () -> Void] = []
+    }
+
+    let id: UInt64
+    let plan: Plan
+    let epoch: Epoch
+    let listener: ListenerProfile
+    /// Written by the client, written by the server.
+    let streams: [Stream]
+    let history = History()
+    /// Whether a handler may hold the writes of a side back.
+    let holdsWrites: [AtomicFlag]
+    private let state = Mutex(State())
+    private let lastProgress: Atomic<UInt64>
+    private let census = Census.Member(.session)
+
+    init(_ id: UInt64, _ plan: Plan, _ epoch: Epoch, _ listener: ListenerProfile) {
+        self.id = id
+        self.plan = plan
+        self.epoch = epoch
+        self.listener = listener
+        var random = Random(epoch.run.options.seed, id, 3)
+        streams = [
+            Stream(key: random.next(), hasLanes: plan.client.lanes > 0),
+            Stream(key: random.next(), hasLanes: plan.server.lanes > 0),
+        ]
+        holdsWrites = [AtomicFlag(), AtomicFlag()]
+        lastProgress = Atomic(Clock.microseconds)
+    }
+
+    func outgoing(_ side: Side) -> Stream { streams[side.rawValue] }
+    func incoming(_ side: Side) -> Stream { streams[side.other.rawValue] }
+
+    // MARK: What happens
+
+    func note(_ side: Side, _ what: StaticString, _ first: Int = 0, _ second: Int = 0) {
+        lastProgress.store(Clock.microseconds, ordering: .relaxed)
+        history.add(side, what, first, second)
+    }
+
+    func excuse(_ side: Side, _ excuse: Excuses) {
+        note(side, "excuse", excuse.rawValue)
+        state.withLock { _ = $0.excuses.insert(excuse) }
+    }
+
+    var excuses: Excuses {
+        let own = state.withLock { $0.excuses }
+        return epoch.isShuttingDown ? own.union(.shutdown) : own
+    }
+
+    /// This side will not look at what still comes in.
+    func leave(_ side: Side) {
+        state.withLock { $0.hasLeft[side.rawValue] = true }
+        incoming(side).ended(.left)
+    }
+
+    func hasLeft(_ side: Side) -> Bool { state.withLock { $0.hasLeft[side.rawValue] } }
+
+    /// Something is wrong.
+    func fault(_ kind: String, _ detail: String) {
+        state.withLock { if $0.faults.count < 8 { $0.faults.append((kind, detail)) } }
+    }
+
+    /// Bytes came in on this side.
+    func received(
+        _ side: Side, _ bytes: UnsafeRawBufferPointer, _ segments: UnsafeMutablePointer<[Stream.Segment]>? = nil
+    ) {
+        note(side, "received", bytes.count)
+        epoch.run.count(bytes: bytes.count)
+        if let fault = incoming(side).receive(bytes, segments) { self.fault("bytes", "to the \(side): \(fault)") }
+    }
+
+    // MARK: Promises
+
+    /// A write that somebody will be told about.
+    func promised() { state.withLock { $0.outstanding += 1 } }
+
+    func told(_ side: Side, _ range: Range<Int>, _ result: WriteResult) {
+        note(side, result == nil ? "told success" : "told failure", range.lowerBound, Int(result?.code.rawValue ?? 0))
+        if !outgoing(side).told(range, result) {
+            // Perhaps long after the session.
+            epoch.run.report.faults(self, [("told twice", "\(range) \(String(describing: result))")])
+        }
+        state.withLock { $0.outstanding -= 1 }
+        finishIfDone()
+    }
+
+    // MARK: Ends
+
+    /// Tasks and threads that still do something for the session.
+    func workerStarted() { state.withLock { $0.workers += 1 } }
+    func workerEnded() {
+        state.withLock { $0.workers -= 1 }
+        finishIfDone()
+    }
+    var hasWorkers: Bool { state.withLock { $0.workers > 0 } }
+
+    /// How to end it by force; run when it hangs.
+    func onAbort(_ body: @escaping @Sendable () -> Void) {
+        state.withLock { if !$0.isDone { $0.aborts.append(body) } }
+    }
+
+    /// The server's end has recognised it.
+    func attach() { state.withLock { $0.isAttached = true } }
+    var isAttached: Bool { state.withLock { $0.isAttached } }
+
+    func over(_ side: Side) {
+        note(side, "over")
+        incoming(side).ended(.left)
+        state.withLock { $0.isOver[side.rawValue] = true }
+        finishIfDone()
+    }
+
+    /// The client never got anywhere, or no server will ever ask for the session: there is no other end.
+    func overWithoutServer() {
+        state.withLock { if !$0.isAttached { $0.isOver[Side.server.rawValue] = true } }
+        finishIfDone()
+    }
+
+    /// The client is gone, and no server has asked for the session.
+    var hasNoServer: Bool { state.withLock { $0.isOver[Side.client.rawValue] && !$0.isAttached } }
+
+    func finished() async {
+        await withCheckedContinuation { continuation in
+            let isDone = state.withLock { state in
+                if !state.isDone { state.waiter = continuation }
+                return state.isDone
+            }
+            if isDone { continuation.resume() }
+        }
+    }
+
+    private func finishIfDone() {
+        let waiter = state.withLock { state -> (CheckedContinuation<Void, Never>?)? in
+            guard !state.isDone, state.isOver[0], state.isOver[1], state.outstanding <= 0, state.workers == 0 else {
+                return nil
+            }
+            state.isDone = true
+            state.aborts = []
+            defer { state.waiter = nil }
+            return .some(state.waiter)
+        }
+        if let waiter {
+            judge()
+            waiter?.resume()
+        }
+    }
+
+    // MARK: Watching
+
+    var idleMicroseconds: UInt64 {
+        let now = Clock.microseconds
+        let last = lastProgress.load(ordering: .relaxed)
+        return now > last ? now - last : 0
+    }
+
+    /// Nothing happened for too long: says so, and ends it by force.
+    func hang() {
+        epoch.run.report.hang(self)
+        excuse(.client, .hang)
+        for abort in state.withLock({ $0.aborts }) { abort() }
+    }
+
+    /// Not even force helped.
+    func giveUp() {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.isDone = true
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    // MARK: The truth
+
+    private func judge() {
+        let excuses = excuses
+        if !excuses.contains(.hang) {
+            for side in [Side.client, .server] {
+                let hasLeft = hasLeft(side.other)
+                let terms = Terms(
+                    isWhole: excuses.isEmpty && !hasLeft, canTellReset: !listener.isUnix,
+                    isExact: !holdsWrites[side.rawValue].value)
+                for fault in outgoing(side).verdict(terms) {
+                    self.fault(fault.kind, "from the \(side): \(fault.detail)")
+                }
+            }
+        }
+        let faults = state.withLock { $0.faults }
+        if !faults.isEmpty { epoch.run.report.faults(self, faults) }
+    }
+
+    var summary: [String] {
+        let state = state.withLock { $0 }
+        var lines = ["session \(id): library at \(plan.shape), \(listener.summary), excuses: \(excuses.names)"]
+        for side in [Side.client, .server] {
+            let end = plan[side]
+            lines.append(
+                "  \(side): \(end.isEnder ? "ender by \(end.ending)" : "follower"), \(end.steps) steps, \(end.lanes) lanes\(end.isEcho ? ", echo" : "")"
+                    + "\(end.isTask ? ", task" : ""); over \(state.isOver[side.rawValue]), left \(state.hasLeft[side.rawValue])"
+            )
+            lines.append("  \(side) wrote \(outgoing(side).summary)")
+        }
+        lines.append(
+            "  attached \(state.isAttached), \(state.outstanding) promises and \(state.workers) workers outstanding")
+        return lines + history.lines
+    }
+}
+
+/// A flag that is set once.
+final class AtomicFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    var value: Bool { flag.load(ordering: .acquiring) }
+    func set() { flag.store(true, ordering: .releasing) }
+}

@@ -1,0 +1,196 @@
+import SwiftTransport
+
+/// An end of a session that is made of tasks: one reads, others write. For `serve` and `open`.
+struct TaskEnd: Sendable {
+    let session: Session
+    let side: Side
+    let connection: Connection
+    private var channel: Channel { connection.channel }
+
+    /// A connection that was accepted: its first bytes say whose it is.
+    static func serve(_ connection: Connection, _ run: Run) async {
+        var greeting: [UInt8] = []
+        var rest = Buffer()
+        while greeting.count < Hello.length {
+            var inbound = connection.inbound.makeAsyncIterator()
+            guard let bytes = try? await inbound.next() else { return }
+            let missing = Hello.length - greeting.count
+            greeting += [UInt8](bytes[0..<missing])
+            rest = bytes[min(missing, bytes.count)..<bytes.count]
+        }
+        guard let id = Hello.id(greeting), let session = run.session(id) else {
+            return await connection.close(.reset)
+        }
+        session.attach()
+        session.note(.server, "attached")
+        let end = TaskEnd(session: session, side: .server, connection: connection)
+        end.watch()
+        if rest.count > 0 { rest.withUnsafeBytes { session.received(.server, $0) } }
+        await end.run()
+    }
+
+    /// A connection that was just made.
+    func greetAndRun() async {
+        watch()
+        session.note(side, "open")
+        do throws(TransportError) {
+            try await connection.write(Buffer(Hello.bytes(session.id)))
+        } catch {
+            session.note(side, "hello failed", Int(error.code.rawValue))
+            if session.excuses.isEmpty { session.fault("error without cause", "hello: \(error)") }
+        }
+        await run()
+    }
+
+    private func watch() {
+        let channel = channel
+        session.onAbort { [weak channel] in channel?.close(.reset) }
+        let census = Census.Member(.work)
+        Task.detached { [session, side] in
+            await channel.closed()
+            withExtendedLifetime(census) {}
+            session.over(side)
+        }
+    }
+
+    private func run() async {
+        session.workerStarted()
+        let plan = session.plan[side]
+        var random = plan.random
+        let laneStart = Random(random.next())
+        let readStart = Random(random.next())
+        async let writing: Void = write(laneStart, plan)
+        async let reading: Void = read(readStart, plan)
+        if plan.isEnder {
+            if !plan.endsInTheMiddle { await writing }
+            await waitForAttachment()
+            await end(plan, &random)
+        }
+        await writing
+        session.note(side, "has written")
+        await reading
+        session.note(side, "has read")
+        session.leave(side)
+        if random.flip() { await connection.close(HandlerEnd.patience) } else { channel.close(HandlerEnd.patience) }
+        session.workerEnded()
+    }
+
+    /// Before the server knows the session nothing may happen to it.
+    private func waitForAttachment() async {
+        while !session.isAttached, channel.isActive { try? await Task.sleep(for: .milliseconds(1)) }
+    }
+
+    private func write(_ start: Random, _ plan: EndPlan) async {
+        // The echo is then the only writer.
+        if plan.isEcho, plan.lanes == 0 { return }
+        await waitForAttachment()
+        var start = start
+        await withTaskGroup { tasks in
+            for number in 0...plan.lanes {
+                let lane = Lane(
+                    session: session, side: side, channel: channel, number: number, isAlone: plan.lanes == 0)
+                let random = Random(start.next())
+                tasks.addTask { await lane.run(random, awaits: true) }
+            }
+        }
+    }
+
+    // MARK: Reading
+
+    private func read(_ start: Random, _ plan: EndPlan) async {
+        var random = start
+        while true {
+            if random.oneIn(16) { await pause(&random) }
+            do {
+                guard let bytes = try await next(&random) else { break }
+                try await take(bytes, plan, &random)
+            } catch let error as TransportError {
+                session.note(side, "error", Int(error.code.rawValue), Int(error.errno))
+                session.incoming(side).ended(.broken)
+                if error.code != .cancelled, session.excuses.isEmpty {
+                    session.fault("error without cause", "\(error)")
+                }
+                return
+            } catch {
+                return
+            }
+        }
+        session.note(side, "end of stream")
+        // It may be the end that this side made.
+        session.incoming(side).ended(session.hasLeft(side) || session.excuses.contains(.shutdown) ? .left : .clean)
+    }
+
+    private func next(_ random: inout Random) async throws -> Buffer? {
+        session.note(side, "waits for bytes")
+        guard random.oneIn(8) else {
+            var inbound = connection.inbound.makeAsyncIterator()
+            return try await inbound.next()
+        }
+        // Gives up and comes again: nothing may be lost by it.
+        while true {
+            let task = Task {
+                var inbound = connection.inbound.makeAsyncIterator()
+                return try await inbound.next()
+            }
+            if random.flip() { try? await Task.sleep(for: .microseconds(random.logarithmic(1, 500))) }
+            task.cancel()
+            do { return try await task.value } catch let error as TransportError where error.code == .cancelled {
+                if !random.oneIn(4) { continue }
+                var inbound = connection.inbound.makeAsyncIterator()
+                return try await inbound.next()
+            }
+        }
+    }
+
+    private func take(_ bytes: Buffer, _ plan: EndPlan, _ random: inout Random) async throws {
+        if session.hasLeft(side) { return }
+        guard plan.isEcho, plan.lanes == 0, channel.isActive else {
+            return bytes.withUnsafeBytes { session.received(side, $0) }
+        }
+        var segments: [Stream.Segment] = []
+        bytes.withUnsafeBytes { session.received(side, $0, &segments) }
+        guard segments.reduce(0, { $0 + $1.count }) == bytes.count else { return }
+        let range = session.outgoing(side).issue(segments, isTold: true)
+        session.promised()
+        session.note(side, "echoes", range.lowerBound, bytes.count)
+        var result: WriteResult = nil
+        do throws(TransportError) { try await connection.write(bytes) } catch { result = error }
+        if result?.code == .outboundQueueFull { session.fault("[2] an awaited write was refused", "echo: \(result!)") }
+        session.told(side, range, result)
+    }
+
+    private func pause(_ random: inout Random) async {
+        let togglesReading = random.flip()
+        if togglesReading { channel.setAutomaticReading(false) }
+        try? await Task.sleep(for: .microseconds(random.logarithmic(1, 5000)))
+        if togglesReading { channel.setAutomaticReading(true) }
+    }
+
+    // MARK: The end
+
+    private func end(_ plan: EndPlan, _ random: inout Random) async {
+        session.note(side, "ends", EndPlan.Ending.allCases.firstIndex(of: plan.ending) ?? -1, channel.pendingBytes)
+        switch plan.ending {
+        case .shutdownOutput:
+            channel.shutdownOutput()
+            return
+        case .immediate: session.excuse(side, .immediate)
+        case .reset, .drainThenReset: session.excuse(side, .reset)
+        case .cutOff, .drainThenImmediate: session.excuse(side, .cutOff)
+        case .drain, .offLoop: break
+        }
+        session.leave(side)
+        let wait = Duration.microseconds(random.logarithmic(1, 20_000))
+        switch plan.ending {
+        case .shutdownOutput: break
+        case .drain, .offLoop: channel.close(HandlerEnd.patience)
+        case .immediate: await connection.close(.immediate)
+        case .reset: channel.close(.reset)
+        case .cutOff: channel.close(.drain(within: wait))
+        case .drainThenImmediate, .drainThenReset:
+            channel.close(HandlerEnd.patience)
+            try? await Task.sleep(for: wait)
+            await connection.close(plan.ending == .drainThenReset ? .reset : .immediate)
+        }
+    }
+}
