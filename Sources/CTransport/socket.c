@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -32,6 +33,15 @@ int ct_socket_listen(int fd, int backlog, ct_failure *failure) {
     if (listen(fd, backlog) == 0) return 0;
     ct_fail(failure, CT_CALL_LISTEN, errno);
     return -failure->error;
+}
+
+// The socket blocks before and after, see ct_socket_open().
+int ct_socket_connect_at_once(int fd, const struct sockaddr *address, socklen_t length) {
+    int on = 1, off = 0;
+    if (ioctl(fd, FIONBIO, &on) < 0) return -errno;
+    int result = connect(fd, address, length) == 0 ? 0 : -errno;
+    if (ioctl(fd, FIONBIO, &off) < 0 && result == 0) result = -errno;
+    return result == -EINTR ? -EAGAIN : result;
 }
 
 int ct_socket_set_int(int fd, int level, int name, int value) {

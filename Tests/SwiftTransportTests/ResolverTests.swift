@@ -11,7 +11,7 @@ extension Scenarios {
                 let loop = group.loops[0]
                 let answers = Watched<[(onLoop: Bool, addresses: [String])]>([])
                 loop.execute {
-                    Resolver.lookUp(host: "localhost", port: 7) { outcome in
+                    _ = ResolverPool.shared.lookUp(host: "localhost", port: 7) { outcome in
                         let addresses = (try? outcome.get()) ?? []
                         answers.update { $0.append((EventLoop.current != nil, addresses.map(\.description))) }
                     }
@@ -89,17 +89,9 @@ extension Scenarios {
         private func attempt(
             _ group: EventLoopGroup, _ addresses: [SocketAddress], _ made: @escaping @Sendable () -> Void
         ) async throws -> Result<Channel, TransportError> {
-            let attempt = ConnectAttempt(
-                loop: group.loops[0], configuration: ChannelConfiguration(), timeout: .seconds(20)
-            ) {
+            await group.attempt(.addresses(addresses)) {
                 made()
                 return []
-            }
-            return await withUnsafeContinuation { continuation in
-                attempt.loop.execute {
-                    attempt.begin(continuation)
-                    attempt.start(addresses)
-                }
             }
         }
     }

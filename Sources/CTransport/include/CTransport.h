@@ -284,6 +284,8 @@ typedef struct ct_address {
 int ct_socket_open(int family, ct_failure *failure);
 int ct_socket_bind(int fd, const ct_address *address, ct_failure *failure);
 int ct_socket_listen(int fd, int backlog, ct_failure *failure);
+// connect(2) without waiting: -EAGAIN where a Unix listener's backlog is full. Not for TCP, which has to wait.
+int ct_socket_connect_at_once(int fd, const struct sockaddr *address, socklen_t length);
 int ct_socket_set_int(int fd, int level, int name, int value);
 int ct_socket_get_int(int fd, int level, int name, int *value);
 int ct_socket_set_linger(int fd, bool on, int seconds);

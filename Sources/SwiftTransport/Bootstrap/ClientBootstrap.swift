@@ -1,6 +1,3 @@
-internal import CTransport
-internal import Glibc
-
 /// Makes connections.
 ///
 ///     let channel = try await ClientBootstrap(group: group)
@@ -33,23 +30,24 @@ public struct ClientBootstrap: Sendable {
 
     /// Connects to a host name or literal address. The addresses of a name are tried in the resolver's order.
     ///
-    /// Cancelling the task ends the attempt.
+    /// It ends at its time limit, when its task is cancelled and when its loop begins to shut down, whatever it waits for.
     ///
-    /// - Throws: `.connectionRefused`, `.timedOut`, `.unreachable`, `.invalidAddress`, `.descriptorLimit`, `.cancelled`,
-    ///   `.loopShutDown`, `.system`: of several addresses the last one's failure.
+    /// - Throws: `.connectionRefused`, `.timedOut`, `.unreachable`, `.invalidAddress`, `.descriptorLimit`, `.notPermitted`,
+    ///   `.cancelled`, `.loopShutDown`, `.outOfMemory`, `.system`, each about the address (`localhost at 127.0.0.1:80`) or
+    ///   the name (`localhost:80`) it was: of several addresses the last one's failure.
     public func connect(host: String, port: UInt16) async throws(TransportError) -> Channel {
         if let literal = Resolver.literal(host, port) { return try await connect(to: literal) }
-        return try await attempt { $0.start(host: host, port: port) }
+        return try await attempt(.name(host, port))
     }
 
-    /// Connects to a Unix domain socket.
+    /// Connects to a Unix domain socket. A listener whose backlog is full is asked again until the time limit.
     public func connect(unixDomainSocketPath path: String) async throws(TransportError) -> Channel {
         try await connect(to: .unix(path, for: .connect))
     }
 
     /// Connects to `address`.
     public func connect(to address: SocketAddress) async throws(TransportError) -> Channel {
-        try await attempt { $0.start([address]) }
+        try await attempt(.addresses([address]))
     }
 
     /// Connects and gives the channel as a ``Connection``, to be used by tasks. It stays open until it is closed, also when
@@ -76,17 +74,13 @@ public struct ClientBootstrap: Sendable {
         }
     }
 
-    private func attempt(_ begin: @escaping @Sendable (ConnectAttempt) -> Void) async throws(TransportError) -> Channel
-    {
+    private func attempt(_ target: ConnectAttempt.Target) async throws(TransportError) -> Channel {
         let attempt = ConnectAttempt(
-            loop: group.preferred(), configuration: ChannelConfiguration(options), timeout: timeout, makeHandlers)
+            to: target, on: group.preferred(), ChannelConfiguration(options), within: timeout, makeHandlers)
         let outcome = await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                let work = ConnectWork(attempt, continuation, begin)
-                attempt.loop.post(work)
-            }
+            await withUnsafeContinuation { attempt.start($0) }
         } onCancel: {
-            attempt.loop.post(ClosureWork { _ in attempt.finish(.failure(TransportError(.cancelled, call: .connect))) })
+            attempt.cancel()
         }
         return try outcome.get()
     }
@@ -96,27 +90,4 @@ public struct ClientBootstrap: Sendable {
         change(&copy)
         return copy
     }
-}
-
-/// Brings an attempt to its loop.
-private final class ConnectWork: LoopWork {
-    private let attempt: ConnectAttempt
-    private let continuation: UnsafeContinuation<Result<Channel, TransportError>, Never>
-    private let begin: @Sendable (ConnectAttempt) -> Void
-
-    init(
-        _ attempt: ConnectAttempt, _ continuation: UnsafeContinuation<Result<Channel, TransportError>, Never>,
-        _ begin: @escaping @Sendable (ConnectAttempt) -> Void
-    ) {
-        self.attempt = attempt
-        self.continuation = continuation
-        self.begin = begin
-    }
-
-    override func run(on loop: EventLoop) {
-        attempt.begin(continuation)
-        begin(attempt)
-    }
-
-    override func reject() { continuation.resume(returning: .failure(TransportError(.loopShutDown, call: .connect))) }
 }

@@ -1,163 +1,249 @@
 internal import CTransport
 internal import Glibc
+internal import Synchronization
 
-/// One connect: resolves, tries address after address, and ends once, whatever comes first: a connection, the last
-/// failure, the time limit or a cancelled task. The loop's thread only.
-final class ConnectAttempt: @unchecked Sendable {
-    /// How long to wait for room in a full backlog of a Unix listener.
-    private static let pauseWithFullBacklog: Duration = .milliseconds(5)
+/// One connect: looks a name up, tries address after address, and ends once, whatever comes first: a connection, the last
+/// failure, the time limit, a cancelled task, or the shutdown of its loop. What is not marked otherwise belongs to the loop.
+final class ConnectAttempt: LoopWork, @unchecked Sendable {
+    typealias Outcome = Result<Channel, TransportError>
+
+    /// Where to.
+    enum Target {
+        /// These, one after the other.
+        case addresses([SocketAddress])
+        /// The addresses of this host, with this port.
+        case name(String, UInt16)
+    }
 
     let loop: EventLoop
+    private let target: Target
     private let configuration: ChannelConfiguration
     private let timeout: Duration
+    private let resolver: ResolverPool
     private let makeHandlers: @Sendable () -> [any ChannelHandler]
+    // Any thread.
+    private let isCancelled = Atomic<Bool>(false)
 
-    private var continuation: UnsafeContinuation<Result<Channel, TransportError>, Never>?
-    private var early: Result<Channel, TransportError>?
-    private var isOver = false
+    /// Who waits; `nil` once it was told.
+    private var continuation: UnsafeContinuation<Outcome, Never>?
+    private var limit: CallbackTimer?
+    /// What it waits for, at most one of these.
+    private var lookUp: ResolverPool.Request?
+    private var channel: Channel?
+    private var unix: UnixConnect?
     private var remaining: ArraySlice<SocketAddress> = []
     private var tried: SocketAddress?
-    private var channel: Channel?
-    private var timer: CallbackTimer?
 
     init(
-        loop: EventLoop, configuration: ChannelConfiguration, timeout: Duration,
-        _ makeHandlers: @escaping @Sendable () -> [any ChannelHandler]
+        to target: Target, on loop: EventLoop, _ configuration: ChannelConfiguration, within timeout: Duration,
+        resolver: ResolverPool = .shared, _ makeHandlers: @escaping @Sendable () -> [any ChannelHandler]
     ) {
+        self.target = target
         self.loop = loop
         self.configuration = configuration
         self.timeout = timeout
+        self.resolver = resolver
         self.makeHandlers = makeHandlers
     }
 
-    func begin(_ continuation: UnsafeContinuation<Result<Channel, TransportError>, Never>) {
-        // The task may have been cancelled before it got here.
-        if let early {
-            continuation.resume(returning: early)
-            return
-        }
+    // MARK: Any thread
+
+    func start(_ continuation: UnsafeContinuation<Outcome, Never>) {
         self.continuation = continuation
-        let timer = CallbackTimer { [unowned self] in
-            self.finish(.failure(TransportError(.timedOut, call: .connect, errno: ETIMEDOUT)))
-        }
-        self.timer = timer
-        timer.arm(on: loop, at: loop.now.advanced(by: timeout))
+        loop.post(self)
     }
 
-    func start(host: String, port: UInt16) {
-        guard !isOver else { return }
-        Resolver.lookUp(host: host, port: port) { outcome in
-            self.loop.post(ResolvedWork(self, outcome))
+    /// Either the attempt sees the flag when it gets to the loop, or this gets there behind it.
+    func cancel() {
+        isCancelled.store(true, ordering: .sequentiallyConsistent)
+        loop.post(
+            ClosureWork { if $0.attempts.contains(self) { self.fail(TransportError(.cancelled, call: .connect)) } })
+    }
+
+    /// It never got to the loop, so nobody else has it.
+    override func reject() {
+        let error = TransportError(.loopShutDown, call: .connect, subject: subject)
+        continuation?.resume(returning: .failure(error))
+        continuation = nil
+    }
+
+    // MARK: Beginning and end
+
+    override func run(on loop: EventLoop) {
+        loop.attempts.insert(self)
+        if isCancelled.load(ordering: .sequentiallyConsistent) {
+            fail(TransportError(.cancelled, call: .connect))
+        } else if loop.phase != .running {
+            endWithLoop()
+        } else {
+            begin()
         }
     }
 
-    fileprivate func resolved(_ outcome: Result<[SocketAddress], TransportError>) {
-        switch outcome {
-        case .success(let addresses): start(addresses)
-        case .failure(let error): finish(.failure(error))
+    /// The loop begins to shut down. It has no attempts any more when it ends: nobody else ends one.
+    func endWithLoop() { fail(TransportError(.loopShutDown, call: .connect)) }
+
+    private func begin() {
+        let limit = CallbackTimer { [unowned self] in self.timedOut() }
+        self.limit = limit
+        limit.arm(on: loop, at: loop.now.advanced(by: timeout))
+        switch target {
+        case .addresses(let addresses): tryAll(addresses)
+        case .name(let host, let port):
+            lookUp = resolver.lookUp(host: host, port: port) { answer in
+                self.loop.post(ClosureWork { _ in self.resolved(answer) })
+            }
         }
     }
 
-    func start(_ addresses: [SocketAddress]) {
+    private func timedOut() {
+        // What it waited for says more than that it waited.
+        let call = lookUp == nil ? SystemCall.connect : .getaddrinfo
+        fail(TransportError(.timedOut, call: call, errno: unix == nil ? ETIMEDOUT : EAGAIN))
+    }
+
+    private func fail(_ error: TransportError) { finish(.failure(error.about(subject))) }
+
+    private func finish(_ outcome: Outcome) {
+        guard let continuation else { return }
+        self.continuation = nil
+        loop.attempts.remove(self)
+        limit?.disarm(on: loop)
+        limit = nil
+        if let lookUp { resolver.cancel(lookUp) }
+        lookUp = nil
+        unix?.giveUp()
+        unix = nil
+        channel?.closeNow(.immediate)
+        channel = nil
+        continuation.resume(returning: outcome)
+    }
+
+    /// What errors say it was about.
+    private var subject: String {
+        switch (target, tried) {
+        case (.name(let host, _), let address?): "\(host) at \(address)"
+        case (.name(let host, let port), nil): SocketAddress.name(of: host, port)
+        case (.addresses(let addresses), let tried): (tried ?? addresses.first)?.description ?? "no address"
+        }
+    }
+
+    // MARK: From address to address
+
+    private func resolved(_ answer: ResolverPool.Answer) {
+        guard continuation != nil else { return }
+        lookUp = nil
+        switch answer {
+        case .success(let addresses): tryAll(addresses)
+        case .failure(let error): fail(error)
+        }
+    }
+
+    private func tryAll(_ addresses: [SocketAddress]) {
         remaining = addresses[...]
-        tryNext(TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME))
+        tryNext(after: TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME))
     }
 
-    private func tryNext(_ failure: TransportError) {
-        guard !isOver else { return }
-        // Not ECANCELED, which is what a connect says that the loop's end cut off.
-        guard loop.phase == .running else {
-            finish(.failure(TransportError(.loopShutDown, call: .connect)))
-            return
+    private func tryNext(after failure: TransportError) {
+        var failure = failure.about(subject)
+        while let address = remaining.popFirst() {
+            tried = address
+            do throws(TransportError) {
+                try connect(to: address)
+                return
+            } catch {
+                failure = error.about(subject)
+            }
         }
-        guard let address = remaining.popFirst() else {
-            finish(.failure(failure))
-            return
-        }
-        do throws(TransportError) {
-            try tryConnect(address)
-        } catch {
-            tryNext(error.about(address.description))
-        }
+        fail(failure)
     }
 
-    private func tryConnect(_ address: SocketAddress) throws(TransportError) {
-        tried = address
+    private func connect(to address: SocketAddress) throws(TransportError) {
         var failure = ct_failure()
         let descriptor = ct_socket_open(address.family, &failure)
         guard descriptor >= 0 else { throw TransportError(failure) }
-        let channel = Channel(eventLoop: loop, configuration: configuration)
         do throws(TransportError) {
             try configuration.apply(to: descriptor, isUnix: address.isUnix)
         } catch {
             closeDescriptor(descriptor)
             throw error
         }
-        try channel.open(descriptor, listener: false)
+        if address.isUnix {
+            let unix = UnixConnect(descriptor, to: address, on: loop) { [unowned self] in self.connected($0) }
+            self.unix = unix
+            unix.begin()
+        } else {
+            try connect(descriptor, to: address)
+        }
+    }
+
+    // MARK: TCP, by the engine
+
+    private func connect(_ descriptor: Int32, to address: SocketAddress) throws(TransportError) {
+        let channel = try open(descriptor)
         self.channel = channel
-        channel.ensureEnding().connected = { result in self.connected(channel, result) }
+        channel.ensureEnding().connected = { self.connected(channel, $0) }
         guard let slot = channel.slot else { return }
         let result = address.withSockaddr { ct_connect(loop.core, slot, $0, $1) }
-        if result < 0 { connected(channel, result) }
+        guard result < 0 else { return }
+        self.channel = nil
+        channel.closeNow(.immediate)
+        throw TransportError(call: .connect, errno: -result)
+    }
+
+    private func open(_ descriptor: Int32) throws(TransportError) -> Channel {
+        let channel = Channel(eventLoop: loop, configuration: configuration)
+        do throws(TransportError) {
+            try channel.open(descriptor, listener: false)
+        } catch {
+            throw error.of(.connect)
+        }
+        return channel
     }
 
     private func connected(_ channel: Channel, _ result: Int32) {
         channel.ending?.connected = nil
-        guard !isOver, self.channel === channel else {
+        guard self.channel === channel else {
             channel.closeNow(.immediate)
             return
         }
-        guard result == 0 else {
-            self.channel = nil
-            channel.closeNow(.immediate)
-            if result == -EAGAIN, let address = tried, address.isUnix {
-                retry(address)
-            } else {
-                tryNext(TransportError(call: .connect, errno: -result, subject: tried?.description))
-            }
-            return
-        }
-        for handler in makeHandlers() { channel.pipeline.addLast(handler) }
         self.channel = nil
+        if result == 0 {
+            succeed(channel)
+        } else {
+            channel.closeNow(.immediate)
+            tryNext(after: TransportError(call: .connect, errno: -result))
+        }
+    }
+
+    private func succeed(_ channel: Channel) {
+        for handler in makeHandlers() { channel.pipeline.addLast(handler) }
         channel.becomeActive()
         finish(.success(channel))
     }
 
-    /// The backlog of a Unix listener is full. io_uring waits for room as connect(2) does; a readiness engine is told to come
-    /// again, and nothing tells it when.
-    private func retry(_ address: SocketAddress) {
-        remaining = [address] + remaining
-        let timer = CallbackTimer { [weak self] in
-            self?.tryNext(TransportError(.connectionRefused, call: .connect, errno: EAGAIN))
-        }
-        timer.arm(on: loop, at: loop.now.advanced(by: Self.pauseWithFullBacklog))
-    }
+    // MARK: Unix domain sockets
 
-    func finish(_ outcome: Result<Channel, TransportError>) {
-        guard !isOver else { return }
-        isOver = true
-        timer?.disarm(on: loop)
-        timer = nil
-        channel?.closeNow(.immediate)
-        channel = nil
-        guard let continuation else {
-            early = outcome
-            return
+    private func connected(_ outcome: UnixConnect.Outcome) {
+        unix = nil
+        do throws(TransportError) {
+            succeed(try open(outcome.get()))
+        } catch {
+            tryNext(after: error)
         }
-        self.continuation = nil
-        continuation.resume(returning: outcome)
     }
 }
 
-/// Brings the resolver's answer to the loop of its attempt.
-private final class ResolvedWork: LoopWork {
-    private let attempt: ConnectAttempt
-    private let outcome: Result<[SocketAddress], TransportError>
-    init(_ attempt: ConnectAttempt, _ outcome: Result<[SocketAddress], TransportError>) {
-        self.attempt = attempt
-        self.outcome = outcome
-    }
-    override func run(on loop: EventLoop) { attempt.resolved(outcome) }
-    // The loop has ended, so nobody else touches the attempt any more.
-    override func reject() { attempt.finish(.failure(TransportError(.loopShutDown, call: .connect))) }
+/// The attempts of a loop that are not over. The loop's thread only.
+struct ConnectAttempts {
+    private var all: [ObjectIdentifier: ConnectAttempt] = [:]
+
+    var count: Int { all.count }
+
+    func contains(_ attempt: ConnectAttempt) -> Bool { all[ObjectIdentifier(attempt)] != nil }
+    mutating func insert(_ attempt: ConnectAttempt) { all[ObjectIdentifier(attempt)] = attempt }
+    mutating func remove(_ attempt: ConnectAttempt) { all[ObjectIdentifier(attempt)] = nil }
+
+    /// A snapshot: ending one changes the set.
+    var snapshot: [ConnectAttempt] { Array(all.values) }
 }

@@ -26,6 +26,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var readers: TurnList
     @exclusivity(unchecked) var dirty: TurnList
     @exclusivity(unchecked) var channels = ChannelRegistry()
+    @exclusivity(unchecked) var attempts = ConnectAttempts()
     @exclusivity(unchecked) var outboundMemory: OutboundMemory
     @exclusivity(unchecked) var outbound: OutboundBudget
     @exclusivity(unchecked) var pausedListeners: [Listener] = []

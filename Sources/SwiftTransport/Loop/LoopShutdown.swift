@@ -54,6 +54,7 @@ extension EventLoop {
         }
         self.shutdown = shutdown
         phase = .closing
+        for attempt in attempts.snapshot { attempt.endWithLoop() }
         for endpoint in channels.all { endpoint.closeForShutdown(within: duration) }
     }
 }
