@@ -207,7 +207,7 @@ int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t 
 
 int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
     ct_assert(slot->sends_in_flight == 0);
-    return slot->state == CT_SLOT_OPEN ? loop->engine->send(loop, slot, vectors, count, true) : -EPIPE;
+    return slot->state == CT_SLOT_OPEN ? loop->engine->send(loop, slot, vectors, count, ct_probe()->send_zero_copy) : -EPIPE;
 }
 
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {

@@ -1,19 +1,13 @@
 // What this kernel can do, found by trying: a version number says nothing about seccomp, sysctl or a vendor's patches.
+// What the engine relies on is tried in selftest.c.
 #include "ring.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #define CT_PROBE_ENTRIES 8u
-#define CT_PROBE_BUFFER 4096u
-// More than the two messages use: below kernel 6.12 a receive asks for a buffer before it looks, also when all that
-// it finds is the end of the stream, and without one it completes with -ENOBUFS.
-#define CT_PROBE_BUFFERS 4u
-#define CT_PROBE_TIMEOUT (2000 * CT_NANOS_PER_MILLI)
 
 // Opcode numbers of the kernel's ABI; SEND_ZC doubles as the mark of 6.0.
 static const uint8_t required_operations[] = {
@@ -31,66 +25,10 @@ static bool probe_operations(ct_ring *ring, ct_probe_report *report) {
     for (size_t i = 0; i < sizeof required_operations; i++)
         all = all && io_uring_opcode_supported(probe, required_operations[i]);
     report->send_zero_copy = io_uring_opcode_supported(probe, IORING_OP_SEND_ZC) &&
-                             io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC);
+                             io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC) && ct_self_test_zero_copy();
     io_uring_free_probe(probe);
     if (!all) ct_fail(&report->failure, CT_CALL_IO_URING_SELF_TEST, EOPNOTSUPP);
     return all;
-}
-
-// Waits for one completion and takes it.
-static bool probe_completion(ct_ring *ring, struct io_uring_cqe *taken) {
-    ct_ring_enter(ring, 1, CT_PROBE_TIMEOUT);
-    struct io_uring_cq *cq = &ring->io.cq;
-    if (*cq->khead == __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE)) return false;
-    *taken = cq->cqes[*cq->khead & cq->ring_mask];
-    __atomic_store_n(cq->khead, *cq->khead + 1, __ATOMIC_RELEASE);
-    return true;
-}
-
-// Two messages through one armed multishot receive must arrive in order, byte for byte, and leave it armed. With an
-// incremental ring the second must lie right behind the first in the same buffer.
-static bool probe_receive(ct_ring *ring, bool incremental) {
-    ct_buffer_ring buffers = {0};
-    if (ct_buffer_ring_open(ring, &buffers, 1, CT_PROBE_BUFFERS, incremental) < 0) return false;
-    int pair[2];
-    char *memory = mmap(NULL, CT_PROBE_BUFFERS * CT_PROBE_BUFFER, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    bool works = memory != MAP_FAILED && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
-    if (!works) {
-        if (memory != MAP_FAILED) munmap(memory, CT_PROBE_BUFFERS * CT_PROBE_BUFFER);
-        ct_buffer_ring_close(ring, &buffers);
-        return false;
-    }
-    for (uint16_t i = 0; i < CT_PROBE_BUFFERS; i++)
-        ct_buffer_ring_add(&buffers, memory + i * CT_PROBE_BUFFER, CT_PROBE_BUFFER, i);
-    ct_buffer_ring_publish(&buffers);
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->io);
-    works = sqe != NULL;
-    if (works) {
-        io_uring_prep_recv_multishot(sqe, pair[0], NULL, 0, 0);
-        sqe->ioprio |= CT_IORING_RECVSEND_POLL_FIRST;
-        sqe->flags |= IOSQE_BUFFER_SELECT;
-        sqe->buf_group = buffers.group;
-        io_uring_sqe_set_data64(sqe, 1);
-        ct_ring_submit(ring);
-    }
-    struct io_uring_cqe cqe;
-    const char *expected = memory;
-    for (int i = 0; works && i < 2; i++) {
-        works = write(pair[1], i ? "worlds" : "hello ", 6) == 6 && probe_completion(ring, &cqe) && cqe.res == 6 &&
-                (cqe.flags & IORING_CQE_F_MORE) && (cqe.flags & IORING_CQE_F_BUFFER) &&
-                cqe.flags >> IORING_CQE_BUFFER_SHIFT == (incremental ? 0 : (uint32_t)i) &&
-                (bool)(cqe.flags & CT_IORING_CQE_F_BUF_MORE) == incremental &&
-                memcmp(expected, i ? "worlds" : "hello ", 6) == 0;
-        expected += incremental ? 6 : CT_PROBE_BUFFER;
-    }
-    // shutdown(2) must end the armed receive: closing relies on it.
-    shutdown(pair[0], SHUT_RDWR);
-    if (sqe) works = probe_completion(ring, &cqe) && cqe.res == 0 && !(cqe.flags & IORING_CQE_F_MORE) && works;
-    close(pair[0]);
-    close(pair[1]);
-    ct_buffer_ring_close(ring, &buffers);
-    munmap(memory, CT_PROBE_BUFFERS * CT_PROBE_BUFFER);
-    return works;
 }
 
 static void probe_ring(ct_probe_report *report) {
@@ -101,8 +39,9 @@ static void probe_ring(ct_probe_report *report) {
         ct_fail(&report->failure, CT_CALL_IO_URING_SETUP, EOPNOTSUPP);
     } else if (ct_ring_enable(&ring, &report->failure) == 0 && probe_operations(&ring, report)) {
         report->no_iowait = ring.enter_flags & CT_IORING_ENTER_NO_IOWAIT;
-        report->incremental_buffers = probe_receive(&ring, true);
-        report->uring = report->incremental_buffers || probe_receive(&ring, false);
+        report->incremental_buffers = ct_self_test_receive(true) && ct_self_test_order();
+        report->uring = report->incremental_buffers || ct_self_test_receive(false);
+        report->sees_ends = ct_self_test_end(report->incremental_buffers);
         if (!report->uring) ct_fail(&report->failure, CT_CALL_IO_URING_SELF_TEST, EOPNOTSUPP);
     }
     ct_ring_close(&ring);
@@ -133,10 +72,10 @@ static void probe_once(void) {
     char *line = report.line;
     size_t size = sizeof report.line;
     if (report.uring)
-        snprintf(line, size, "kernel %d.%d: io_uring (%s buffers%s%s), memory %s", report.kernel_major,
+        snprintf(line, size, "kernel %d.%d: io_uring (%s buffers%s%s%s), memory %s", report.kernel_major,
                  report.kernel_minor, report.incremental_buffers ? "incremental" : "whole",
                  report.no_iowait ? ", no iowait" : "", report.send_zero_copy ? ", zero-copy send" : "",
-                 ct_memory_name());
+                 report.sees_ends ? "" : ", looks for ends", ct_memory_name());
     else
         snprintf(line, size, "kernel %d.%d: epoll, because io_uring is not to be had (%s), memory %s",
                  report.kernel_major, report.kernel_minor, probe_cause(report.failure.error), ct_memory_name());

@@ -65,5 +65,17 @@ static inline void ct_buffer_ring_publish(ct_buffer_ring *buffers) {
     __atomic_store_n(&buffers->ring->tail, buffers->tail, __ATOMIC_RELEASE);
 }
 
+// selftest.c: what the engine relies on, tried on rings and sockets of its own. False also when that cannot be had.
+//
+// Messages through one armed multishot receive arrive in order and leave it armed, and shutdown(2) ends it. With an
+// incremental ring the second message lies right behind the first.
+bool ct_self_test_receive(bool incremental);
+// One-shot and multishot receives from one incremental ring complete in the order in which they took its memory.
+bool ct_self_test_order(void);
+// A multishot receive completes for the end that came before it had taken the bytes in front of it.
+bool ct_self_test_end(bool incremental);
+// A zero-copy send may be asked to tell whether it copied.
+bool ct_self_test_zero_copy(void);
+
 #pragma clang assume_nonnull end
 #endif

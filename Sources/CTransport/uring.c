@@ -25,6 +25,7 @@ typedef struct ct_uring {
     ct_ring ring;
     ct_buffer_ring buffers;
     bool incremental;
+    bool sees_ends;                 // see uring_check_end()
     bool drain;                     // the last batch hit the cap
     uint32_t lent, lent_target;    // lending more than fits the cache makes large messages slower, not faster
     uint32_t free_ids;              // how many of free_id[] are valid
@@ -54,6 +55,7 @@ static int uring_open(ct_loop *loop, const ct_loop_options *options, ct_failure 
     u->messages_capacity = entries;
     u->buffers = (ct_buffer_ring){0};
     u->incremental = ct_probe()->incremental_buffers && !options->classic_buffers;
+    u->sees_ends = ct_probe()->sees_ends;
     u->drain = false;
     u->lent = 0;
     u->lent_target = options->chunks_lent < CT_BUFFER_ENTRIES ? options->chunks_lent : CT_BUFFER_ENTRIES;
@@ -304,10 +306,11 @@ static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_
 }
 
 // What was before a multishot receive was armed makes no edge for it: it takes the bytes that are there and waits,
-// though a reset, or our own shutdown(2), is behind them. So a look, once for each time it was armed; its cancellation
-// arms a new one, or ends that of a closing slot.
+// though a reset, or our own shutdown(2), is behind them. So a look, once for each time it was armed, and behind all bytes
+// where the kernel loses the edge of what came with them too (liburing#1549); its cancellation arms a new one, or ends
+// that of a closing slot.
 static void uring_check_end(ct_loop *loop, ct_slot *slot) {
-    slot->engine_word &= ~(uint64_t)CT_UNCHECKED;
+    if (ct_likely(uring_of(loop)->sees_ends)) slot->engine_word &= ~(uint64_t)CT_UNCHECKED;
     struct pollfd look = {.fd = slot->fd, .events = POLLRDHUP};
     if (poll(&look, 1, 0) > 0) uring_receive_stop(loop, slot);
 }

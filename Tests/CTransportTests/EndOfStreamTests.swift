@@ -102,4 +102,39 @@ import Testing
             }
         }
     }
+
+    /// The same for a receive that has been armed for long, which on many kernels takes the bytes and does not see what came
+    /// with them (liburing#1549; 6.8 to 6.18).
+    @Test(arguments: Variant.all)
+    func resetBehindDataOfAnOldReceive(variant: Variant) throws {
+        try withLoop(variant) { loop in
+            for _ in 0..<10 {
+                let (endpoint, peer) = try loop.connection(.tcp)
+                for count in 1...3 {
+                    peer.write([5])
+                    try #require(loop.reaches { endpoint.received.count == count })
+                }
+                loop.settle()
+                peer.write(pattern(100))
+                peer.reset()
+                try #require(loop.reaches { endpoint.happenings.last == .receiveFailed(ECONNRESET) })
+            }
+        }
+    }
+
+    /// Our own close is such an end too: bytes that came before it, and that nobody has looked at yet, do not hide it.
+    @Test(arguments: Variant.all, Transport.allCases)
+    func closeBehindData(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            for _ in 0..<10 {
+                let (endpoint, peer) = try loop.connection(transport)
+                peer.write([5])
+                try #require(loop.reaches { endpoint.received.count == 1 })
+                loop.settle()
+                peer.write(pattern(100))
+                loop.close(endpoint)
+                try #require(loop.reaches { endpoint.isClosed })
+            }
+        }
+    }
 }

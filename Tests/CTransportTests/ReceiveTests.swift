@@ -43,6 +43,23 @@ import Testing
         }
     }
 
+    /// Connections of both kinds on one loop share its receive memory and keep their own bytes. A kernel that reports what it
+    /// received in another order than it filled the memory (incremental buffers, 6.12 to 6.15) would swap them.
+    @Test(arguments: Variant.all)
+    func bothKindsOfSocketAtOnce(variant: Variant) throws {
+        try withLoop(variant) { loop in
+            let pairs = try (0..<6).map { try loop.connection($0 % 2 == 0 ? .unix : .tcp) }
+            loop.settle()
+            for round in 1...50 {
+                for (index, (_, peer)) in pairs.enumerated() { peer.write(Array(repeating: UInt8(index), count: 20)) }
+                try #require(loop.reaches { pairs.allSatisfy { $0.0.received.count == 20 * round } })
+            }
+            for (index, (endpoint, _)) in pairs.enumerated() {
+                #expect(endpoint.received.allSatisfy { $0 == UInt8(index) })
+            }
+        }
+    }
+
     /// End of stream while stopped is delivered when reading goes on, behind the bytes.
     @Test(arguments: Engine.available, Transport.allCases)
     func endOfStreamWhileStopped(engine: Engine, transport: Transport) throws {

@@ -266,7 +266,8 @@ typedef struct ct_probe_report {
     bool uring;                     // everything the engine needs works
     bool incremental_buffers;       // and a buffer ring may be consumed piece by piece
     bool no_iowait;
-    bool send_zero_copy;
+    bool send_zero_copy;            // and tells whether it copied all the same
+    bool sees_ends;                 // a multishot receive sees the end that came together with the last bytes
     ct_failure failure;             // why io_uring is not to be had
     int32_t kernel_major, kernel_minor;
     char line[320];                 // the report in one line
