@@ -210,6 +210,13 @@ int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
     return slot->state == CT_SLOT_OPEN ? loop->engine->send(loop, slot, vectors, count, ct_probe()->send_zero_copy) : -EPIPE;
 }
 
+int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    loop->statistics.sends++;
+    struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
+    ssize_t sent = sendmsg(slot->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent >= 0 ? (int)sent : errno == EINTR ? -EAGAIN : -errno;
+}
+
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
     ct_assert(slot->connects_in_flight == 0);
     return slot->state == CT_SLOT_OPEN ? loop->engine->connect(loop, slot, address, length) : -ECANCELED;

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +61,11 @@ int ct_socket_set_linger(int fd, bool on, int seconds) {
 }
 
 int ct_socket_shutdown_output(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+
+int ct_socket_unsent(int fd) {
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+}
 
 int ct_socket_local_address(int fd, ct_address *address) {
     *address = (ct_address){.length = sizeof address->storage};

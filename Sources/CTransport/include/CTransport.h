@@ -222,6 +222,7 @@ void ct_receive_stop(ct_loop *loop, ct_slot *slot);
 int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
 // Zero-copy form: after the SEND event with CT_EVENT_MORE a NOTIFICATION follows, and the memory must live until then.
 int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
+int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length);
 // Ends everything in flight, waits for the last completion, closes the descriptor, then posts CLOSED. Idempotent.
 void ct_slot_close(ct_loop *loop, ct_slot *slot);
@@ -291,6 +292,8 @@ int ct_socket_set_int(int fd, int level, int name, int value);
 int ct_socket_get_int(int fd, int level, int name, int *value);
 int ct_socket_set_linger(int fd, bool on, int seconds);
 int ct_socket_shutdown_output(int fd);
+// Bytes (and the end of stream) that the peer's kernel has not acknowledged, on a Unix socket: that the peer has not read.
+int ct_socket_unsent(int fd);
 int ct_socket_local_address(int fd, ct_address *address);
 int ct_socket_peer_address(int fd, ct_address *address);
 // A literal IPv4 or IPv6 address (with %scope); -EINVAL when `host` is not one.

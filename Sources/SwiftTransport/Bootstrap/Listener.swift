@@ -32,7 +32,7 @@ final class Listener: Endpoint, @unchecked Sendable {
         ct_slot_close(eventLoop.core, slot)
     }
 
-    override func closeForShutdown(within duration: Duration) { close() }
+    override func leave(_ departure: Departure) { close() }
 
     override func handle(_ event: ct_event) {
         switch event.kind {

@@ -32,7 +32,9 @@ public struct ServerBootstrap: Sendable {
 
     /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers.
     ///
-    /// When `body` returns or throws, the channel closes gracefully. When the channel closes first, the task is cancelled.
+    /// When `body` returns or throws, the channel closes gracefully. When the channel closes first, the task is cancelled. When a
+    /// graceful shutdown begins while `body` is at work, it is left to finish until the deadline:
+    /// ``Connection/isShuttingDown`` tells it.
     ///
     ///     .serve { connection in
     ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
@@ -106,7 +108,7 @@ public struct ServerBootstrap: Sendable {
             address: sockets.address, configuration: configuration, makeHandlers: makeHandlers,
             errorHandler: errorHandler,
             distribution: address.isUnix && group.loops.count > 1 ? group : nil)
-        let server = ServerChannel(localAddress: sockets.address)
+        let server = ServerChannel(localAddress: sockets.address, group: group, configuration: configuration)
         var failure: TransportError?
         for (loop, descriptor) in zip(loops, sockets.descriptors) {
             guard failure == nil else {

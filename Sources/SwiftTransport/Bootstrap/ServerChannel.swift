@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// A server that listens: one listening socket per loop. Any thread may use it.
+/// A server that listens: one listening socket per loop, and the connections it has accepted. Any thread may use it.
 public final class ServerChannel: Sendable {
     private struct State {
         var listeners: [Listener] = []
@@ -12,7 +12,15 @@ public final class ServerChannel: Sendable {
     /// Where it listens; with the port the kernel chose if 0 was asked for.
     public let localAddress: SocketAddress
 
-    init(localAddress: SocketAddress) { self.localAddress = localAddress }
+    private let group: EventLoopGroup
+    /// Every bind makes its own: the mark by which its connections are known.
+    private let configuration: ChannelConfiguration
+
+    init(localAddress: SocketAddress, group: EventLoopGroup, configuration: ChannelConfiguration) {
+        self.localAddress = localAddress
+        self.group = group
+        self.configuration = configuration
+    }
 
     func add(_ listener: Listener) {
         state.withLock {
@@ -32,7 +40,28 @@ public final class ServerChannel: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Stops listening. Connections stay. Returns at once.
+    /// Stops listening and ends the server's connections as ``EventLoopGroup/shutdown(within:)`` does it for all of a group: what
+    /// is under way is finished, the rest closes at once, what is left at the deadline is cut off with a reset. The group
+    /// goes on.
+    ///
+    /// - Parameter duration: the time allowed; default 15 s, as in Netty.
+    /// - Returns: how the connections ended.
+    @discardableResult
+    public func shutdown(within duration: Duration = .seconds(15)) async -> ShutdownReport {
+        close()
+        await closed()
+        let configuration = configuration
+        return await withTaskGroup(of: ShutdownReport.self) { tasks in
+            for loop in group.loops {
+                tasks.addTask {
+                    await loop.depart(within: duration) { ($0 as? Channel)?.configuration === configuration }
+                }
+            }
+            return await tasks.reduce(into: ShutdownReport()) { $0.add($1) }
+        }
+    }
+
+    /// Stops listening. Connections stay: see ``shutdown(within:)``. Returns at once.
     public func close() {
         for listener in state.withLock({ $0.listeners }) {
             listener.eventLoop.post(ClosureWork { _ in listener.close() })

@@ -4,47 +4,35 @@ internal import Synchronization
 extension Channel {
     /// Writes and flushes, and returns when the kernel has accepted every byte. That is not yet the peer's word.
     ///
-    /// On the channel's own loop (``EventLoop/taskExecutor``) no thread is changed. A task that is cancelled before the
-    /// write was flushed takes it back.
+    /// On the channel's own loop (``EventLoop/taskExecutor``) no thread is changed. When the queue is at its hard limit, or the
+    /// loop at its budget, the write waits for its turn, behind the tasks that came before: awaiting is the back pressure.
+    ///
+    /// A task that is cancelled throws `.cancelled`. If the kernel had not begun with the write, nothing of it is sent; else
+    /// the channel ends with a reset, because the rest of it will never come.
     ///
     /// - Parameter flush: false leaves the flush to somebody else; until then the write can be taken back.
-    /// - Throws: `.closed` with the first cause, `.cancelled`, `.outboundQueueFull`, `.loopBudgetExhausted`,
-    ///   `.outputShutDown`, `.notYetConnected`, `.loopShutDown`.
+    /// - Throws: `.closed` with the first cause, `.cancelled`, `.outputShutDown`, `.notYetConnected`, `.loopShutDown`.
     public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
-        let result: WriteResult
-        if flush, canSendAtOnce {
-            if Task.isCancelled { throw TransportError(.cancelled, call: .send) }
-            result = await withUnsafeContinuation { continuation in
-                writeFromTail(buffer, .continuation(continuation))
-                flushQueue()
-            }
-        } else {
-            result = await cancellableSend(.bytes(buffer), flush: flush)
-        }
-        if let result { throw result }
+        if let error = await awaitedSend(.bytes(buffer), flush: flush) { throw error }
     }
 
     /// Sends a part of a file behind what is queued already, past all handlers: as ``send(_:flush:)-(Buffer,_)``.
     ///
     /// - Throws: also what reading the file said, as `.system`.
     public func send(_ file: FileRegion, flush: Bool = true) async throws(TransportError) {
-        if let error = await cancellableSend(.file(file), flush: flush) { throw error }
+        if let error = await awaitedSend(.file(file), flush: flush) { throw error }
     }
 
-    /// Sends a message that a handler turns into bytes: as ``send(_:flush:)-(Buffer,_)``.
+    /// Sends a message that a handler turns into bytes: as ``send(_:flush:)-(Buffer,_)``. While it waits for its turn it counts
+    /// as an entry without bytes: their number is not known yet.
     ///
     /// - Throws: also `.unencodableMessage` when no handler does, `.promiseDropped` when one took it and forgot it.
     public func send(message: any Sendable, flush: Bool = true) async throws(TransportError) {
-        if let error = await cancellableSend(.message(message), flush: flush) { throw error }
+        if let error = await awaitedSend(.message(message), flush: flush) { throw error }
     }
 
-    /// Queued and flushed in one step: there is no time in which it could be taken back. Handlers may hold a flush up.
-    private var canSendAtOnce: Bool {
-        isOnLoop && ChannelContext.findBackwards(.flush, from: lastContext) == nil
-    }
-
-    private func cancellableSend(_ content: WriteContent, flush: Bool) async -> WriteResult {
-        let write = CancellableWrite(self, content, flush: flush)
+    private func awaitedSend(_ content: WriteContent, flush: Bool) async -> WriteResult {
+        let write = AwaitedWrite(self, content, flush: flush)
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { write.start($0) }
         } onCancel: {
@@ -54,14 +42,15 @@ extension Channel {
 }
 
 /// A write that a task awaits and may give up. What is not marked otherwise belongs to the channel's loop.
-private final class CancellableWrite: LoopWork, @unchecked Sendable {
+final class AwaitedWrite: LoopWork, @unchecked Sendable {
     private let channel: Channel
     private let content: WriteContent
     private let flush: Bool
-    private let size: Int
+    /// What it counts as pending.
+    let size: Int
     private var continuation: UnsafeContinuation<WriteResult, Never>?
     private var handle = WriteHandle.stale
-    private var isTaken = true
+    private var isAnnounced = false
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
@@ -74,37 +63,61 @@ private final class CancellableWrite: LoopWork, @unchecked Sendable {
 
     /// Any thread.
     func start(_ continuation: UnsafeContinuation<WriteResult, Never>) {
-        isTaken = channel.announce(size)
         self.continuation = continuation
-        if channel.isOnLoop { run(on: channel.eventLoop) } else { channel.eventLoop.post(self) }
+        if channel.isOnLoop { return arrive() }
+        isAnnounced = channel.announce(size)
+        channel.eventLoop.post(self)
     }
 
     /// Any thread.
     func cancel() {
         isCancelled.store(true, ordering: .sequentiallyConsistent)
-        channel.eventLoop.post(ClosureWork { _ in _ = self.channel.cancelQueued(self.handle) })
+        // On the loop too only when whoever cancels is done: it may stand in the middle of anything.
+        channel.eventLoop.post(ClosureWork { _ in self.giveUp() })
+    }
+
+    private func giveUp() {
+        if continuation != nil, channel.stopWaiting(self) {
+            end(TransportError(.cancelled, call: .send))
+        } else {
+            channel.giveUp(handle)
+        }
     }
 
     override func run(on loop: EventLoop) {
-        if isTaken { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
+        if isAnnounced { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
         defer { channel.caughtUp() }
+        arrive()
+    }
+
+    private func arrive() {
+        if isCancelled.load(ordering: .sequentiallyConsistent) {
+            end(TransportError(.cancelled, call: .send))
+        } else {
+            // What it would flush is flushed now, or it could wait for its own flush.
+            if flush, channel.mustWait(size) { channel.flushFromTail() }
+            if channel.mustWait(size) { channel.wait(self) } else { begin() }
+        }
+    }
+
+    /// Its turn has come. What handlers make of it belongs to it: they are not refused half of it.
+    func begin() {
         guard let continuation else { return }
         self.continuation = nil
-        if isCancelled.load(ordering: .sequentiallyConsistent) {
-            continuation.resume(returning: TransportError(.cancelled, call: .send))
-            return
-        }
-        guard isTaken else {
-            channel.refuse(.continuation(continuation), TransportError(.outboundQueueFull))
-            return
-        }
+        let outer = channel.writing.isAdmitted
+        channel.writing.isAdmitted = true
         handle = channel.writeFromTail(content, .continuation(continuation))
+        channel.writing.isAdmitted = outer
         if flush { channel.flushFromTail() }
     }
 
-    override func reject() {
-        if isTaken { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
-        continuation?.resume(returning: TransportError(.loopShutDown))
+    private func end(_ result: WriteResult) {
+        continuation?.resume(returning: result)
         continuation = nil
+    }
+
+    override func reject() {
+        if isAnnounced { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
+        end(TransportError(.loopShutDown))
     }
 }

@@ -36,11 +36,12 @@ extension Channel {
     }
 
     /// Ends the output: what is queued is sent, then the end of stream; the channel still reads. Later writes fail with
-    /// `.outputShutDown`. Any thread.
+    /// `.outputShutDown`, as do those of tasks that still wait for their turn. Any thread.
     public func shutdownOutput() {
         onLoop {
             guard self.state == .active, !self.writing.isShutDown else { return }
             self.writing.isShutDown = true
+            self.refuseWaiting()
             if let queue = self.queue {
                 queue._withUnsafeGuaranteedRef { $0.flush() }
                 self.listDirty()
@@ -59,16 +60,12 @@ extension Channel {
 
     // MARK: The ways to an end
 
-    func drainForShutdown(within duration: Duration) {
-        ensureEnding().isShutdown = true
-        if duration > .zero { closeNow(.drain(within: duration)) } else { cutOff() }
-    }
-
     func closeNow(_ mode: CloseMode) {
         switch (state, mode) {
         case (.active, .drain(let duration)): drain(within: duration)
-        case (.draining, .drain(let duration)): limitDrain(to: duration)
+        case (.draining, .drain(let duration)): limitEnd(to: duration)
         case (.opening, _), (.active, _), (.draining, _): tearDown(resetting: mode == .reset)
+        case (.closing, .reset): cutOff()
         case (.closing, _), (.closed, _): break
         }
     }
@@ -76,38 +73,64 @@ extension Channel {
     /// Something failed that ends the connection: the handlers hear of it, then it closes.
     func fail(_ error: TransportError) {
         guard state != .closing, state != .closed else { return }
-        let ending = ensureEnding()
-        if ending.cause == nil { ending.cause = error }
-        if state != .opening, let first = ChannelContext.find(.error, from: firstContext) {
-            first._withUnsafeGuaranteedRef { $0.handler.errorCaught($0, error) }
-        }
+        tellFailure(error)
         tearDown(resetting: false)
     }
 
-    private func drain(within duration: Duration) {
+    /// A write failed that nobody waits for: behind it the stream would have a hole that nobody knows of. What was accepted
+    /// and flushed before it is still sent, and then the peer gets a reset, not an end that looks like a whole stream.
+    func breakOff(_ error: TransportError) {
+        guard state == .active || state == .draining else { return fail(error) }
+        let ending = ensureEnding()
+        guard !ending.isBroken else { return }
+        ending.isBroken = true
+        stopTaking()
+        limitEnd(to: CloseMode.gracefulTime)
+        tellFailure(error)
+        continueDraining()
+    }
+
+    private func tellFailure(_ error: TransportError) {
+        let ending = ensureEnding()
+        if ending.cause == nil { ending.cause = error }
+        guard state != .opening, let first = ChannelContext.find(.error, from: firstContext) else { return }
+        first._withUnsafeGuaranteedRef { $0.handler.errorCaught($0, error) }
+    }
+
+    private func drain(within duration: Duration?) {
+        stopTaking()
+        if let duration { limitEnd(to: duration) }
+        if let queue { queue._withUnsafeGuaranteedRef { $0.flush() } }
+        continueDraining()
+    }
+
+    /// Neither writes nor bytes from the peer are taken any more.
+    private func stopTaking() {
+        guard state == .active else { return }
         state = .draining
         levels.close()
         dropHeld()
-        limitDrain(to: duration)
-        if let queue { queue._withUnsafeGuaranteedRef { $0.flush() } }
-        // Not at once: a close from within a completion must not overtake the walk it came from.
-        if !writing.isCompleting { continueDraining() }
+        refuseWaiting()
     }
 
     /// One step further: the queue, then the end of stream, then the peer's.
     func continueDraining() {
-        guard state == .draining, let slot else { return }
-        if queue != nil {
+        guard state == .draining, let slot, let ending else { return }
+        if let queue, !ending.isBroken || queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
             listDirty()
             return
         }
+        if ending.isBroken { return awaitDelivery() }
         finishOutput()
         if state != .draining { return }
         if reading.isEnded {
             tearDown(resetting: false)
-        } else {
-            // Also when reading was switched off: the peer's end must be seen.
-            if ct_receive_start(eventLoop.core, slot) < 0 { tearDown(resetting: false) }
+        } else if ct_receive_start(eventLoop.core, slot) < 0 {
+            // Also when reading was held back: the peer's end must be seen.
+            tearDown(resetting: false)
+        } else if !ending.departures.isEmpty {
+            // Nobody who leaves waits for a peer that has everything and says nothing.
+            awaitDelivery()
         }
     }
 
@@ -123,7 +146,32 @@ extension Channel {
         }
     }
 
-    private func limitDrain(to duration: Duration) {
+    // MARK: Delivery
+
+    /// How long to wait before looking again: what is under way to a peer that reads takes a round trip.
+    private static let firstLook: Duration = .milliseconds(1)
+    private static let longestLook: Duration = .milliseconds(50)
+
+    /// Closes once the peer's kernel has everything that ours accepted: a reset destroys what is still under way. The
+    /// deadline of the end bounds it.
+    private func awaitDelivery(after pause: Duration = Channel.firstLook) {
+        guard state == .draining, let slot, let ending, ending.look == nil else { return }
+        if ct_socket_unsent(slot.pointee.fd) <= 0 {
+            tearDown(resetting: ending.isBroken)
+            return
+        }
+        let look = CallbackTimer { [unowned self] in
+            self.ending?.look = nil
+            self.awaitDelivery(after: min(pause * 2, Channel.longestLook))
+        }
+        ending.look = look
+        look.arm(on: eventLoop, at: eventLoop.now.advanced(by: pause))
+    }
+
+    // MARK: Limits
+
+    /// The end may take this long from now on; only ever shorter.
+    private func limitEnd(to duration: Duration) {
         let ending = ensureEnding()
         let deadline = eventLoop.now.advanced(by: duration)
         guard deadline < ending.deadline else { return }
@@ -134,31 +182,88 @@ extension Channel {
         timer.arm(on: eventLoop, at: deadline)
     }
 
-    private func cutOff() {
-        guard state == .draining || state == .active || state == .opening else { return }
-        if let ending, ending.isShutdown {
-            eventLoop.shutdown?.report.add(ShutdownReport(channelsCutOff: 1, bytesDropped: queuedBytes))
+    /// The time is over.
+    func cutOff() {
+        switch state {
+        case .closing:
+            // Memory of zero-copy sends is the kernel's until the peer has read it, which this one does not do.
+            if let slot { ct_slot_reset(eventLoop.core, slot) }
+        case .draining where writing.isFinished && zeroCopy?.isOutstanding != true:
+            // The kernel has everything, and the peer its end of stream: all that is missing is the peer's own.
+            tearDown(resetting: false)
+        case .opening, .active, .draining:
+            let ending = ensureEnding()
+            ending.wasCutOff = true
+            if ending.cause == nil { ending.cause = TransportError(.timedOut) }
+            tearDown(resetting: true)
+        case .closed: break
         }
-        ensureEnding().cause = TransportError(.timedOut)
-        // Memory of zero-copy sends is the kernel's until the peer has read it, which this one does not do.
-        tearDown(resetting: zeroCopy?.isOutstanding ?? false)
     }
 
-    private var queuedBytes: Int {
-        let entries = queue?._withUnsafeGuaranteedRef { $0.count } ?? 0
-        return levels.pending - entries * WaterMark.entryOverhead.bytes
+    // MARK: Leaving: a graceful shutdown
+
+    func beginLeaving(_ departure: Departure) {
+        guard state != .closed else { return }
+        let ending = ensureEnding()
+        departure.joined()
+        ending.departures.append(departure)
+        if state == .opening { return tearDown(resetting: false) }
+        guard state == .active, ending.departures.count == 1 else { return continueDraining() }
+        ending.wasIdle = queue == nil
+        tellShutdown(from: firstContext)
+        // Somebody has work under way.
+        if state == .active { ending.wasIdle = false }
     }
 
+    /// To the next handler from `start` on that wants to know; behind the last one the channel closes.
+    func tellShutdown(from start: Unmanaged<ChannelContext>?) {
+        if let target = ChannelContext.find(.shutdown, from: start) {
+            target._withUnsafeGuaranteedRef { $0.handler.shutdownBegan($0) }
+        } else if state == .active {
+            // The shutdown's own deadline limits it.
+            drain(within: nil)
+        }
+    }
+
+    private func tellDepartures(of ending: ChannelEnding?) {
+        guard let ending, !ending.departures.isEmpty else { return }
+        var report = ShutdownReport()
+        if ending.wasCutOff {
+            report.channelsCutOff = 1
+            report.bytesDropped = ending.bytesDropped
+        } else if ending.wasIdle {
+            report.channelsIdle = 1
+        } else {
+            report.channelsFinished = 1
+        }
+        let departures = ending.departures
+        ending.departures = []
+        for departure in departures { departure.left(report) }
+    }
+
+    // MARK: Closing
+
+    /// The last step: the descriptor is closed when nothing of the kernel's is under way any more. The peer gets the end of
+    /// stream only if everything that was accepted is the kernel's, and a reset otherwise.
     func tearDown(resetting: Bool) {
         guard state != .closing, state != .closed else { return }
+        let hasHole = ending?.isBroken == true || (queue?._withUnsafeGuaranteedRef { $0.unsentBytes > 0 } ?? false)
+        let resets = resetting || hasHole
         state = .closing
         levels.close()
         dropHeld()
-        ending?.timer?.disarm(on: eventLoop)
-        ending?.timer = nil
+        ending?.look?.disarm(on: eventLoop)
+        ending?.look = nil
         guard let slot else { return }
-        if configuration.lingers { _ = ct_socket_set_linger(slot.pointee.fd, false, 0) }
-        if resetting { ct_slot_reset(eventLoop.core, slot) } else { ct_slot_close(eventLoop.core, slot) }
+        if resets {
+            ct_slot_reset(eventLoop.core, slot)
+        } else {
+            if configuration.lingers { _ = ct_socket_set_linger(slot.pointee.fd, false, 0) }
+            ct_slot_close(eventLoop.core, slot)
+            // Until then the kernel may read memory of ours on behalf of a peer that reads nothing.
+            if zeroCopy?.isOutstanding == true { limitEnd(to: CloseMode.gracefulTime) }
+        }
+        refuseWaiting()
         failQueue()
     }
 
@@ -167,8 +272,13 @@ extension Channel {
         guard let slot, state == .closing else { return }
         state = .closed
         self.slot = nil
+        ending?.timer?.disarm(on: eventLoop)
+        ending?.timer = nil
         failQueue()
+        // Nobody hears of a write behind the end.
+        eventLoop.tellCompletions()
         if writing.isListed { eventLoop.dirty.remove(self) }
+        if reading.isListed { eventLoop.readers.remove(self) }
         eventLoop.channels.remove(at: Int(slot.pointee.index))
         if reading.wasActive, let first = ChannelContext.find(.inactive, from: firstContext) {
             first._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }
@@ -182,6 +292,7 @@ extension Channel {
         let waiters = ending?.waiters ?? []
         ending?.waiters = []
         for waiter in waiters { waiter.resume() }
+        tellDepartures(of: ending)
         eventLoop.descriptorFreed()
         Unmanaged.passUnretained(self).release()
     }

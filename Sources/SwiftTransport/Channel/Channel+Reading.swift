@@ -9,7 +9,7 @@ extension Channel {
             // While closing, bytes are dropped: what the peer still sends has no reader any more.
             if state == .active {
                 let bytes = ReadBytes(start: UnsafeRawPointer(data), count: Int(event.result), chunk: chunk)
-                if reading.isAutomatic, held == nil { deliver(bytes) } else { hold(bytes) }
+                if reading.holds.isEmpty, held == nil { deliver(bytes) } else { hold(bytes) }
             }
         } else if event.result <= 0, event.result != -EAGAIN {
             endOfInput(event.result)
@@ -19,6 +19,7 @@ extension Channel {
 
     @inline(__always)
     private func deliver(_ bytes: borrowing ReadBytes) {
+        reading.owesComplete = true
         if !reading.isListed {
             reading.isListed = true
             eventLoop.readers.append(self)
@@ -28,11 +29,11 @@ extension Channel {
         first._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
     }
 
-    /// No more bytes for this channel in this turn.
+    /// No more bytes for this channel in this turn. The end of input may have told it already, and left the channel on the
+    /// turn's list.
     func completeRead() {
-        // The end of input may have told it already, and left the channel on the turn's list.
-        guard reading.isListed else { return }
-        reading.isListed = false
+        guard reading.owesComplete else { return }
+        reading.owesComplete = false
         guard state == .active, let first = ChannelContext.find(.readComplete, from: firstContext) else { return }
         first._withUnsafeGuaranteedRef { $0.handler.channelReadComplete($0) }
     }
@@ -44,10 +45,8 @@ extension Channel {
             return
         }
         reading.isEnded = true
-        if reading.isListed, state == .active {
-            // The end stays behind the data, and behind its completion.
-            completeRead()
-        }
+        // The end stays behind the data, and behind its completion.
+        if state == .active { completeRead() }
         if result < 0 {
             fail(TransportError(call: .receive, errno: -result))
             return
@@ -66,24 +65,42 @@ extension Channel {
     /// Whether bytes are received as they come. Default true.
     ///
     /// Switched off, nothing more is delivered: what the kernel had received already is kept and comes first when reading is
-    /// switched on again, with the end of stream behind it. While it is off the peer's close may go unnoticed. Any thread.
+    /// switched on again, with the end of stream behind it. While it is off the peer's close may go unnoticed.
+    ///
+    /// One switch among several: bytes come only while nobody holds them back. ``BackPressureHandler``, the task of a
+    /// ``Connection`` that has fallen behind, and your own flags (``setReading(_:flag:)``) each have theirs. Any thread.
     public func setAutomaticReading(_ automatic: Bool) {
-        onLoop { self.changeReading(automatic) }
+        onLoop { self.holdReading(!automatic, .automatic) }
     }
 
-    // What is wanted (isAutomatic) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never
-    // changes what is wanted (netty#17049).
-    private func changeReading(_ automatic: Bool) {
-        guard reading.isAutomatic != automatic else { return }
-        reading.isAutomatic = automatic
-        guard state == .active, !reading.isEnded, let slot else { return }
-        if !automatic {
+    /// Sets or clears one of 15 reasons of your own why nothing should be received for now, such as a rate limit.
+    ///
+    /// Bytes come when no flag is set and nobody else holds them back. Any thread.
+    ///
+    /// - Parameter index: 1 to 15; another number stops the program, because it is a mistake in it.
+    public func setReading(_ reading: Bool, flag index: Int) {
+        precondition((1...15).contains(index), "user-defined reading flags are numbered 1 to 15")
+        onLoop { self.holdReading(!reading, .user(index)) }
+    }
+
+    // What is wanted (holds) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never changes
+    // what is wanted (netty#17049).
+    func holdReading(_ isHeld: Bool, _ hold: ReadingHolds) {
+        let before = reading.holds
+        if isHeld { reading.holds.insert(hold) } else { reading.holds.remove(hold) }
+        guard before.isEmpty != reading.holds.isEmpty, state == .active, !reading.isEnded, let slot else { return }
+        if !reading.holds.isEmpty {
             ct_receive_stop(eventLoop.core, slot)
         } else if held != nil {
             scheduleHeld()
-        } else if ct_receive_start(eventLoop.core, slot) < 0 {
-            fail(TransportError(call: .receive, errno: ENOMEM))
+        } else {
+            startReceiving(slot)
         }
+    }
+
+    func startReceiving(_ slot: UnsafeMutablePointer<ct_slot>) {
+        let result = ct_receive_start(eventLoop.core, slot)
+        if result < 0 { fail(TransportError(call: .receive, errno: -result)) }
     }
 
     // MARK: What came while reading was off
@@ -91,9 +108,9 @@ extension Channel {
     private func hold(_ bytes: borrowing ReadBytes) {
         let held = self.held ?? HeldInput()
         self.held = held
-        held.append(bytes.take())
+        held.input.append(bytes)
         // Between switching on and delivering, the kernel may still hand over what the stop came too late for.
-        if reading.isAutomatic { scheduleHeld() }
+        if reading.holds.isEmpty { scheduleHeld() }
     }
 
     /// Not at once: reading is often switched on from within an event of this very channel.
@@ -106,8 +123,8 @@ extension Channel {
     private func deliverHeld() {
         guard let held else { return }
         held.isScheduled = false
-        while state == .active, reading.isAutomatic {
-            guard let buffer = held.removeFirst() else {
+        while state == .active, reading.holds.isEmpty {
+            guard let buffer = held.input.removeFirst() else {
                 finishHeld(held)
                 return
             }
@@ -123,8 +140,8 @@ extension Channel {
         guard state == .active, !reading.isEnded else { return }
         if let end = held.end {
             endOfInput(end)
-        } else if reading.isAutomatic, let slot, ct_receive_start(eventLoop.core, slot) < 0 {
-            fail(TransportError(call: .receive, errno: ENOMEM))
+        } else if reading.holds.isEmpty, let slot {
+            startReceiving(slot)
         }
     }
 

@@ -30,6 +30,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var held: HeldInput?
     @exclusivity(unchecked) var zeroCopy: ZeroCopySender?
     @exclusivity(unchecked) var ending: ChannelEnding?
+    @exclusivity(unchecked) var waiting: WaitingWrites?
 
     /// Where a channel is in its life.
     enum State: UInt8 {
@@ -47,19 +48,32 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// What a channel is about on its way in.
     struct Reading {
+        /// True exactly while the channel is on its loop's list of those whose reads this turn completes.
         var isListed = false
-        var isAutomatic = true
+        /// Bytes were delivered, and that they are all of this turn has not been told yet.
+        var owesComplete = false
+        /// Who wants no more bytes for now: see ``ReadingHolds``.
+        var holds: ReadingHolds = []
         var isEnded = false
         var wasActive = false
     }
 
     /// What a channel is about on its way out.
     struct Writing {
+        /// True exactly while the channel is on its loop's list of those that send at the end of the turn.
         var isListed = false
+        /// The output was shut down: no more writes are taken.
         var isShutDown = false
+        /// The end of stream was sent.
         var isFinished = false
+        /// The engine has a send, and with it the memory of the first entries.
         var inFlight = false
-        var isCompleting = false
+        /// In this turn the kernel took less than it was offered: it is not asked again before the end of it.
+        var isFull = false
+        /// The channel is writable again, and the handlers are told at the end of the turn.
+        var owesWritable = false
+        /// What is written now has waited for its turn: it is taken beyond the limit.
+        var isAdmitted = false
     }
 
     init(eventLoop: EventLoop, configuration: ChannelConfiguration) {
@@ -88,9 +102,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
             first._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
         }
         // Also when it was closed just now: a drain ends with the peer's end of stream.
-        if state == .active || state == .draining, reading.isAutomatic, ct_receive_start(eventLoop.core, slot) < 0 {
-            fail(TransportError(call: .receive, errno: 12))
-        }
+        if state == .active || state == .draining, reading.holds.isEmpty { startReceiving(slot) }
     }
 
     override func handle(_ event: ct_event) {
@@ -102,7 +114,9 @@ public final class Channel: Endpoint, @unchecked Sendable {
         }
     }
 
-    override func closeForShutdown(within duration: Duration) { drainForShutdown(within: duration) }
+    override func leave(_ departure: Departure) { beginLeaving(departure) }
+
+    override func cutOffForShutdown() { cutOff() }
 
     // MARK: Addresses
 

@@ -41,6 +41,7 @@ extension TransportError: CustomStringConvertible {
         case .engineUnavailable: "the engine is not to be had here"
         case .unsupportedOption: "the option is not supported"
         case .loopShutDown: "the event loop has shut down"
+        case .shuttingDown: "a graceful shutdown has begun, and nothing more is read"
         case .notPermitted: "not permitted"
         case .system: "the system call failed"
         }

@@ -49,6 +49,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case unsupportedOption
         /// The event loop has shut down.
         case loopShutDown
+        /// A graceful shutdown has begun, and nothing more is read.
+        case shuttingDown
         /// Permission denied by the system.
         case notPermitted
         /// A system call failed in a way that has no code of its own: see `call` and `errno`.

@@ -11,11 +11,19 @@ public struct Connection: Sendable {
     public let channel: Channel
     let bridge: InboundBridge
 
-    /// The bytes the peer sends, in pieces as they came, until it has finished sending. To be read by one task at a time.
+    /// The bytes the peer sends, in pieces as they came (small ones that wait are joined), until it has finished sending. To
+    /// be read by one task at a time.
     ///
-    /// When the task falls 64 KiB behind, the channel reads no more until it has caught up: the peer is slowed down and
-    /// memory stays bounded.
+    /// When what waits for the task holds 64 KiB of memory, the channel reads no more until half of it is gone: the peer is
+    /// slowed down and memory stays bounded.
     public var inbound: InboundBytes { InboundBytes(connection: self) }
+
+    /// True once a graceful shutdown of the server or its group has begun (``EventLoopGroup/shutdown(within:)``). Finish what
+    /// is under way and return: what is not done at the deadline is cut off with a reset. Any thread.
+    ///
+    /// A task that waits for input at that moment has nothing under way: its read throws `.shuttingDown`, and so does every
+    /// later one once what has been received is used up.
+    public var isShuttingDown: Bool { bridge.isShuttingDown }
 
     /// Sends `buffer` and returns when the kernel has accepted all of it. That is not yet the peer's word.
     ///
@@ -50,9 +58,10 @@ public struct InboundBytes: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         let connection: Connection
 
-        /// The next piece; `nil` when the peer has finished sending or the channel was closed.
+        /// The next piece; `nil` when the peer has finished sending or the channel was closed at this end.
         ///
-        /// - Throws: what broke the connection, `.cancelled` when the task was cancelled while it waited,
+        /// - Throws: what broke the connection, `.cancelled` when the task was cancelled while it waited, `.shuttingDown` when
+        ///   a graceful shutdown has begun, `.loopShutDown` when the loop has ended (what was received comes first),
         ///   `.alreadyReading` when another task waits for bytes of this connection.
         public mutating func next() async throws(TransportError) -> Buffer? {
             let loop = connection.channel.eventLoop

@@ -3,27 +3,32 @@ internal import Synchronization
 /// The last handler of a ``Connection``: keeps what comes in until a task asks for it, and stops reading when the task falls
 /// behind. The loop's thread only, except where said.
 final class InboundBridge: ChannelHandler, @unchecked Sendable {
-    static let interests: ChannelEvents = [.active, .read, .readComplete, .inputClosed, .error, .inactive]
+    static let interests: ChannelEvents = [
+        .active, .read, .readComplete, .inputClosed, .error, .shutdown, .inactive,
+    ]
 
     typealias Outcome = Result<Buffer?, TransportError>
 
-    /// Kept bytes above which reading pauses, and at or below which it goes on.
+    /// Memory of kept bytes at or above which reading pauses, and at or below which it goes on.
     static let high = 64 * 1024
     static let low = 32 * 1024
 
     // No access to one of these spans a call into user code.
     @exclusivity(unchecked) private var channel: Channel?
-    @exclusivity(unchecked) private var buffers: [Buffer] = []
-    @exclusivity(unchecked) private var first = 0
-    @exclusivity(unchecked) private var bytes = 0
+    @exclusivity(unchecked) private var input = InputQueue()
     @exclusivity(unchecked) private var end: Outcome?
     @exclusivity(unchecked) private var isPaused = false
     @exclusivity(unchecked) private var waiter: InboundWait?
     private let started: (@Sendable (Connection) -> Task<Void, Never>)?
     @exclusivity(unchecked) private var task: Task<Void, Never>?
+    // Any thread.
+    private let shutdownBegan = Atomic<Bool>(false)
 
     /// - Parameter started: begins the task that serves the connection; it is cancelled when the channel is closed.
     init(started: (@Sendable (Connection) -> Task<Void, Never>)? = nil) { self.started = started }
+
+    /// Any thread.
+    var isShuttingDown: Bool { shutdownBegan.load(ordering: .acquiring) }
 
     // MARK: From the channel
 
@@ -33,12 +38,10 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     }
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
-        let buffer = bytes.take()
-        self.bytes += buffer.count
-        buffers.append(buffer)
-        if self.bytes >= Self.high, !isPaused {
+        input.append(bytes)
+        if input.cost >= Self.high, !isPaused {
             isPaused = true
-            context.channel.setAutomaticReading(false)
+            context.channel.holdReading(true, .task)
         }
     }
 
@@ -48,11 +51,26 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     func inputClosed(_ context: ChannelContext) { finish(.success(nil)) }
     func errorCaught(_ context: ChannelContext, _ error: TransportError) { finish(.failure(error)) }
 
+    /// A task that serves the connection and is not waiting for input is at work: it is left to finish, and its end closes
+    /// the channel. Everybody else has nothing to do any more.
+    func shutdownBegan(_ context: ChannelContext) {
+        shutdownBegan.store(true, ordering: .releasing)
+        let isAtWork = task != nil && waiter == nil
+        wake()
+        if !isAtWork { context.fireShutdownBegan() }
+    }
+
     func channelInactive(_ context: ChannelContext) {
-        finish(.success(nil))
+        finish(outcomeOfClose(context.channel))
         task?.cancel()
         task = nil
         channel = nil
+    }
+
+    /// What a reader is told whose channel was closed at this end. A clean end only if it was somebody's wish.
+    private func outcomeOfClose(_ channel: Channel) -> Outcome {
+        if let cause = channel.ending?.cause { return .failure(.closed(by: cause)) }
+        return isShuttingDown ? .failure(TransportError(.shuttingDown, call: .receive)) : .success(nil)
     }
 
     private func finish(_ outcome: Outcome) {
@@ -70,25 +88,19 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
 
     /// What is there, without waiting.
     func takeReady() -> Outcome? {
-        guard first < buffers.count else { return end }
-        let buffer = buffers[first]
-        buffers[first] = Buffer()
-        first += 1
-        bytes -= buffer.count
-        if first == buffers.count {
-            buffers.removeAll(keepingCapacity: buffers.count <= 64)
-            first = 0
-        } else if first >= 32, first >= buffers.count / 2 {
-            // A reader that is always a little behind never empties the list.
-            buffers.removeFirst(first)
-            first = 0
+        guard let buffer = input.removeFirst() else {
+            if let end { return end }
+            return isShuttingDown ? .failure(TransportError(.shuttingDown, call: .receive)) : nil
         }
-        if isPaused, bytes <= Self.low {
+        if isPaused, input.cost <= Self.low {
             isPaused = false
-            channel?.setAutomaticReading(true)
+            channel?.holdReading(false, .task)
         }
         return .success(buffer)
     }
+
+    /// The same when the loop has ended: what was kept is handed out first. In the loop's late work.
+    func takeLate() -> Outcome { takeReady() ?? .failure(TransportError(.loopShutDown, call: .receive)) }
 
     /// Only one task may wait at a time; a second one is told that it was one too many.
     func wait(_ wait: InboundWait) {
@@ -144,5 +156,5 @@ final class InboundWait: LoopWork, @unchecked Sendable {
     }
 
     override func run(on loop: EventLoop) { bridge.wait(self) }
-    override func reject() { resume(.success(nil)) }
+    override func reject() { loop.executor.late.run(on: loop.executor) { self.resume(self.bridge.takeLate()) } }
 }

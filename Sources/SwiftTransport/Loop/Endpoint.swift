@@ -37,6 +37,9 @@ public class Endpoint {
     /// An event of this endpoint.
     func handle(_ event: ct_event) {}
 
-    /// The loop is shutting down.
-    func closeForShutdown(within duration: Duration) {}
+    /// A graceful shutdown has begun: finish, close, and tell `departure` how it went.
+    func leave(_ departure: Departure) {}
+
+    /// The time of the shutdown is over.
+    func cutOffForShutdown() {}
 }

@@ -14,11 +14,13 @@ extension EventLoop {
         var spinEnd: UInt64 = 0
         var workLeft = false
         while !hasFinished {
-            let deadline = workLeft || dirty.count > 0 || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
+            let isBusy = workLeft || dirty.count > 0 || completions.count > 0
+            let deadline = isBusy || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
             let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
             for index in 0..<Int(count) { dispatch(events[index]) }
             if readers.count > 0 { completeReads() }
             workLeft = runWork(messages)
+            tellCompletions()
             if dirty.count > 0 { flushDirty() }
             if !removedContexts.isEmpty { releaseRemovedContexts() }
             // Busy polling, when asked for: after something happened, the next turns do not sleep.
@@ -48,7 +50,10 @@ extension EventLoop {
     private func completeReads() {
         var index = 0
         while index < readers.count {
-            readers[index]._withUnsafeGuaranteedRef { $0.completeRead() }
+            readers[index]._withUnsafeGuaranteedRef { channel in
+                channel.reading.isListed = false
+                channel.completeRead()
+            }
             index &+= 1
         }
         readers.removeAll()
@@ -111,12 +116,15 @@ extension EventLoop {
         ct_mailbox_close(core)
         // What was posted before the door shut is still done; who posts now, on this thread too, is told that the loop is gone.
         phase = .ended
-        while runWork(messages) || dirty.count > 0 { dirty.removeAll() }
+        while runWork(messages) || dirty.count > 0 || completions.count > 0 {
+            dirty.removeAll()
+            tellCompletions()
+        }
         releaseRemovedContexts()
         while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).release() }
         outboundMemory.deallocate()
         ct_loop_destroy(core)
-        executor.lateJobs.begin(on: executor)
+        executor.late.begin(on: executor)
         shutdown?.complete()
         shutdown = nil
     }

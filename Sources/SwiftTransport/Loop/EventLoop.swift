@@ -29,6 +29,9 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var attempts = ConnectAttempts()
     @exclusivity(unchecked) var outboundMemory: OutboundMemory
     @exclusivity(unchecked) var outbound: OutboundBudget
+    @exclusivity(unchecked) var completions = CompletionQueue()
+    /// True exactly while somebody is told that a write is over.
+    @exclusivity(unchecked) var isTelling = false
     @exclusivity(unchecked) var pausedListeners: [Listener] = []
     @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
     @exclusivity(unchecked) var phase = Phase.running
@@ -69,6 +72,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         vectors.deallocate()
         readers.deallocate()
         dirty.deallocate()
+        completions.deallocate()
         outboundMemory.deallocate()
     }
 
@@ -120,7 +124,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// For the runtime: takes a job for the loop's thread. Any thread.
     public func enqueue(_ job: UnownedJob) {
-        if !post(ct_message(.serialJob, job)) { executor.lateJobs.run(job, isolatedTo: self, on: executor) }
+        if !post(ct_message(.serialJob, job)) { executor.late.run(job, isolatedTo: self, on: executor) }
     }
 
     /// For the runtime, and for an actor's `unownedExecutor`.
@@ -165,7 +169,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 /// match. A task may hold it longer than anybody holds the loop, so it owns what it needs.
 final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
     private let mailbox: OpaquePointer
-    let lateJobs = LateJobs()
+    let late = LateWork()
 
     init(_ mailbox: OpaquePointer) {
         self.mailbox = mailbox
@@ -178,7 +182,7 @@ final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
         let job = UnownedJob(job)
         let message = ct_message(.taskJob, job)
         if !postFromLoop(message), ct_mailbox_post(mailbox, message) != 0 {
-            lateJobs.run(job, isolatedTo: nil, on: self)
+            late.run(job, isolatedTo: nil, on: self)
         }
     }
 

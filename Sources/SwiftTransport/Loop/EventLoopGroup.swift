@@ -69,12 +69,15 @@ public final class EventLoopGroup: Sendable {
     /// How many cores this process may run on.
     public static var availableCores: Int { max(1, Int(ct_thread_cores())) }
 
-    /// Closes every channel and listener, draining what is queued, and ends the threads.
+    /// Ends the group gracefully: nothing new is accepted or connected, what is under way is finished, and then the threads end.
     ///
-    /// Listeners stop at once. What is not finished when `duration` is over is cut off and counted in the report.
+    /// Handlers hear of it (``ChannelHandler/shutdownBegan(_:)``) and tasks can see it (``Connection/isShuttingDown``).
+    /// A connection with nothing under way closes at once; one with work under way when that is done, and its queue has
+    /// been sent. What is left when `duration` is over is cut off with a reset, so that its peer does not take a part for
+    /// the whole. A second call in less time cuts the first one short.
     ///
     /// - Parameter duration: the time allowed; default 15 s, as in Netty.
-    /// - Returns: how many channels had to be cut off, and what they still had queued.
+    /// - Returns: how the channels ended.
     @discardableResult
     public func shutdown(within duration: Duration = .seconds(15)) async -> ShutdownReport {
         var report = ShutdownReport()
@@ -82,22 +85,6 @@ public final class EventLoopGroup: Sendable {
         for (loop, shutdown) in shutdowns { loop.beginShutdown(shutdown, within: duration) }
         for (_, shutdown) in shutdowns { report.add(await shutdown.finished()) }
         return report
-    }
-}
-
-/// What did not finish in the time a shutdown allowed.
-public struct ShutdownReport: Sendable, Hashable {
-    /// Channels that were cut off.
-    public var channelsCutOff = 0
-    /// Bytes that were queued on them and never sent.
-    public var bytesDropped = 0
-
-    /// True when everything closed in time.
-    public var isComplete: Bool { channelsCutOff == 0 && bytesDropped == 0 }
-
-    mutating func add(_ other: ShutdownReport) {
-        channelsCutOff += other.channelsCutOff
-        bytesDropped += other.bytesDropped
     }
 }
 

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// The end of one loop: who waits for it, and what did not finish in time.
+/// The end of one loop: who waits for it, and how its channels ended.
 final class LoopShutdown: @unchecked Sendable {
     private struct State {
         var report: ShutdownReport?
@@ -8,11 +8,13 @@ final class LoopShutdown: @unchecked Sendable {
     }
     private let state = Mutex(State())
     // The loop's thread only.
-    var report = ShutdownReport()
+    fileprivate var departure: Departure?
     private var next: LoopShutdown?
 
     /// Called once, when the loop has ended.
     func complete() {
+        let report = departure?.report ?? ShutdownReport()
+        departure = nil
         let waiter = state.withLock { state in
             state.report = report
             defer { state.waiter = nil }
@@ -24,7 +26,7 @@ final class LoopShutdown: @unchecked Sendable {
     }
 
     /// Another shutdown of the same loop: it ends with the first and has nothing to report itself.
-    func chain(_ other: LoopShutdown) {
+    fileprivate func chain(_ other: LoopShutdown) {
         other.next = next
         next = other
     }
@@ -47,15 +49,18 @@ extension EventLoop {
         post(work)
     }
 
-    func shutDown(_ shutdown: LoopShutdown, within duration: Duration) {
+    fileprivate func shutDown(_ shutdown: LoopShutdown, within duration: Duration) {
         if let first = self.shutdown {
             first.chain(shutdown)
+            first.departure?.limit(to: duration)
             return
         }
         self.shutdown = shutdown
         phase = .closing
         for attempt in attempts.snapshot { attempt.endWithLoop() }
-        for endpoint in channels.all { endpoint.closeForShutdown(within: duration) }
+        let departure = Departure(on: self) { _ in true }
+        shutdown.departure = departure
+        departure.begin(within: duration)
     }
 }
 

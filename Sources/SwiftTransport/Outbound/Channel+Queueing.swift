@@ -43,7 +43,10 @@ extension Channel {
 
     /// A message that reached the head of the pipeline without becoming bytes (W7).
     func refuseMessage(_ completion: WriteCompletion) {
-        eventLoop.tellRefusal(completion, state == .active ? TransportError(.unencodableMessage) : refusal(0))
+        guard state == .active else { return refuse(0, completion) }
+        let error = TransportError(.unencodableMessage)
+        eventLoop.tellRefusal(completion, error)
+        if completion.kind == .none { breakOff(error) }
     }
 
     // MARK: Admission
@@ -52,10 +55,7 @@ extension Channel {
     @inline(__always)
     private func admit(_ count: Int, _ completion: WriteCompletion) -> Unmanaged<OutboundQueue>? {
         let size = count &+ WaterMark.entryOverhead.bytes
-        let pending = levels.pending
-        if state != .active || writing.isShutDown || (pending > 0 && pending &+ size > levels.hardLimit)
-            || eventLoop.outbound.wouldExceed(size, holding: pending)
-        {
+        if !takes(size), !takesNow(size) {
             refuse(size, completion)
             return nil
         }
@@ -65,22 +65,38 @@ extension Channel {
         return fresh
     }
 
-    /// A write that nobody waits for must not vanish from the middle of a stream: at a limit it ends the channel, as the
-    /// policy may ask for in any case.
+    @inline(__always)
+    private func takes(_ size: Int) -> Bool {
+        let pending = levels.pending
+        return state == .active && !writing.isShutDown && (pending == 0 || pending &+ size <= levels.hardLimit)
+            && !eventLoop.outbound.wouldExceed(size, holding: pending)
+    }
+
+    /// The same once what is flushed has been sent, or for a write that has waited for its turn.
+    @inline(never)
+    func takesNow(_ size: Int) -> Bool {
+        guard state == .active, !writing.isShutDown else { return false }
+        sendAhead()
+        return takes(size) || writing.isAdmitted
+    }
+
+    /// A write that nobody waits for must not vanish from the middle of a stream: it ends the channel, as the policy may ask
+    /// for at a limit in any case.
     @inline(never)
     private func refuse(_ size: Int, _ completion: WriteCompletion) { refuse(completion, refusal(size)) }
 
     func refuse(_ completion: WriteCompletion, _ error: TransportError) {
-        guard error.code == .outboundQueueFull || error.code == .loopBudgetExhausted else {
-            eventLoop.tellRefusal(completion, error)
-            return
+        let policy: WaterMark.Overflow
+        switch error.code {
+        case .outboundQueueFull: policy = configuration.overflow
+        case .loopBudgetExhausted: policy = eventLoop.options.atOutboundBudget
+        default: return eventLoop.tellRefusal(completion, error)
         }
         eventLoop.outbound.refused += 1
-        let policy = error.code == .outboundQueueFull ? configuration.overflow : eventLoop.options.atOutboundBudget
         eventLoop.tellRefusal(completion, error)
         if completion.kind == .none || policy == .closeChannel {
             eventLoop.outbound.closed += 1
-            fail(error)
+            breakOff(error)
         }
     }
 
@@ -127,8 +143,14 @@ extension Channel {
         nextHandle = handle.advanced(by: 1)
         // Counted after the entry is linked (W9).
         count(entry.weight &+ WaterMark.entryOverhead.bytes)
-        if levels.pending > levels.high { updateWritability() }
+        if levels.pending > levels.high { crossedHighMark(queue) }
         return handle
+    }
+
+    /// What is flushed has its chance to leave before the channel is called unwritable.
+    private func crossedHighMark(_ queue: Unmanaged<OutboundQueue>) {
+        if queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) { sendAhead() }
+        updateWritabilityAhead()
     }
 
     /// Changes what is pending, on the channel and on its loop.
@@ -152,14 +174,41 @@ extension Channel {
     }
 
     func cancelQueued(_ handle: WriteHandle) -> Bool {
+        guard let place = place(of: handle) else { return false }
+        return takeBack(place.index, of: place.queue, from: place.queue.flushedCount)
+    }
+
+    /// For a task that no longer waits for its flushed write: takes it back if the kernel has not begun with it, else the
+    /// channel ends, because the rest of it would never come. Returns who would have been told; `nil`: it is over already.
+    func giveUp(_ handle: WriteHandle) {
+        guard let (queue, index) = place(of: handle) else { return }
+        let begun = writing.inFlight ? queue.gatheredCount : queue.headOffset > 0 ? 1 : 0
+        if takeBack(index, of: queue, from: begun) { return }
+        let waiting = queue.forget(index)
+        guard waiting.kind != .none else { return }
+        let error = TransportError(.cancelled, call: .send)
+        let ending = ensureEnding()
+        if ending.cause == nil { ending.cause = error }
+        eventLoop.completions.append(waiting, error)
+        tearDown(resetting: true)
+        eventLoop.tellCompletions()
+    }
+
+    private func place(of handle: WriteHandle) -> (queue: OutboundQueue, index: Int)? {
         guard let queue = queue?.takeUnretainedValue(),
-            let index = nextHandle.advanced(by: -queue.count).distance(to: handle), let entry = queue.cancel(index)
-        else { return false }
+            let index = nextHandle.advanced(by: -queue.count).distance(to: handle), index < queue.count
+        else { return nil }
+        return (queue, index)
+    }
+
+    private func takeBack(_ index: Int, of queue: OutboundQueue, from first: Int) -> Bool {
+        guard let entry = queue.cancel(index, from: first) else { return false }
         // The place of the entry, and with it its overhead, stays until the queue gets there.
         count(-entry.weight)
         OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
         entry.completion.complete(TransportError(.cancelled, call: .send))
         updateWritability()
+        admitWaiting()
         return true
     }
 }

@@ -11,6 +11,10 @@ extension Channel {
         guard let queue, state == .active else { return }
         queue._withUnsafeGuaranteedRef { $0.flush() }
         listDirty()
+        if levels.pending > levels.high {
+            sendAhead()
+            updateWritabilityAhead()
+        }
     }
 
     @inline(__always)
@@ -23,6 +27,9 @@ extension Channel {
     /// End of the turn: what is flushed goes to the kernel, one send per channel.
     func sendQueued() {
         writing.isListed = false
+        writing.isFull = false
+        if writing.owesWritable { tellWritableAgain() }
+        if waiting != nil { admitWaiting() }
         guard !writing.inFlight, state == .active || state == .draining, let slot, let queue,
             queue._withUnsafeGuaranteedRef({ $0.hasFlushed })
         else { return }
@@ -34,6 +41,31 @@ extension Channel {
             }
         } catch {
             sendFailed(error)
+        }
+    }
+
+    /// Sends what is flushed at once instead of at the end of the turn, when the marks or the limit are in the way and the
+    /// kernel has nothing of it under way: they speak of a peer that does not read, and not of our own batching. Whoever waits
+    /// for these writes is told at the end of the turn, behind those whose writes ended earlier.
+    @inline(never)
+    func sendAhead() {
+        guard state == .active, !writing.inFlight, !writing.isFull, !writing.isShutDown, let slot else { return }
+        let vectors = eventLoop.vectors
+        var left = Self.bytesPerSend
+        while left > 0, let queue, queue._withUnsafeGuaranteedRef({ $0.hasFlushed && !$0.startsWithFile }) {
+            let count = queue._withUnsafeGuaranteedRef {
+                $0.gather(vectors, limit: Self.vectorsPerSend, bytes: left)
+            }
+            if count > 0, let zeroCopy, zeroCopy.wants(vectors[0].iov_len) { return }
+            let bytes = (0..<count).reduce(0) { $0 + vectors[$1].iov_len }
+            let sent = count > 0 ? Int(ct_send_now(eventLoop.core, slot, vectors, UInt32(count))) : 0
+            // A failure is met again, and told, by the send at the end of the turn.
+            writing.isFull = sent < bytes
+            if sent < 0 { return }
+            take(sent, from: queue)
+            giveBackIfEmpty()
+            if writing.isFull { return }
+            left -= sent
         }
     }
 
@@ -79,37 +111,49 @@ extension Channel {
         }
     }
 
-    /// A file that cannot be read fails its own write if nothing of it was sent; anything else ends the channel, because
-    /// the stream would have a hole.
+    /// A file that cannot be read fails its own write, if nothing of it was sent and somebody waits for it; anything else ends
+    /// the channel, because the stream would have a hole.
     private func sendFailed(_ error: TransportError) {
-        if error.call == .pread, let queue, let entry = queue._withUnsafeGuaranteedRef({ $0.headUntouched }) {
+        guard error.call == .pread, state == .active || state == .draining else {
+            if state == .closing { failQueue() } else { fail(error) }
+            return
+        }
+        if let entry = queue?._withUnsafeGuaranteedRef({ $0.headUntouched }), entry.kind != .none {
             drop(entry, error)
+            eventLoop.tellCompletions()
             giveBackIfEmpty()
             // No send may follow that would do it.
             updateWritability()
+            admitWaiting()
             if self.queue != nil {
                 listDirty()
             } else if state != .active || writing.isShutDown {
                 completedWhileEnding()
             }
-        } else if state == .closing {
-            failQueue()
         } else {
-            fail(error)
+            // What stands behind it is behind the hole.
+            queue?._withUnsafeGuaranteedRef { $0.unflush() }
+            breakOff(error)
         }
     }
 
     // MARK: Completion
 
-    /// The kernel took `bytes`: walks once over what was flushed when the walk began. Each entry leaves the queue before
-    /// its completion is told, because what is told may write, flush or close.
+    /// The kernel took `bytes`.
     private func complete(bytes: Int) {
         guard let queue else { return }
-        writing.isCompleting = true
+        take(bytes, from: queue)
+        eventLoop.tellCompletions()
+        giveBackIfEmpty()
+        if levels.flags != 0 { updateWritability() }
+        if waiting != nil { admitWaiting() }
+        if state != .active || writing.isShutDown { completedWhileEnding() }
+    }
+
+    /// Walks over what is flushed and takes out what is finished. Calls nobody: who waits is told later, in this order.
+    private func take(_ bytes: Int, from queue: Unmanaged<OutboundQueue>) {
         var left = bytes
-        var entries = queue._withUnsafeGuaranteedRef { $0.flushedCount }
-        while entries > 0 {
-            entries &-= 1
+        while queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
             let (taken, isFinished) = queue._withUnsafeGuaranteedRef { $0.advanceHead(left) }
             left &-= taken
             guard isFinished else {
@@ -119,12 +163,8 @@ extension Channel {
             let entry = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
             count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
             releaseSent(entry.owner)
-            if entry.kind != .none { entry.completion.complete(nil) }
+            if entry.kind != .none { eventLoop.completions.append(entry.completion, nil) }
         }
-        writing.isCompleting = false
-        giveBackIfEmpty()
-        if levels.flags != 0 { updateWritability() }
-        if state != .active || writing.isShutDown { completedWhileEnding() }
     }
 
     /// A part of the first write is gone (W20, P2).
@@ -132,7 +172,9 @@ extension Channel {
         guard taken > 0 else { return }
         let (entry, written) = queue._withUnsafeGuaranteedRef { ($0[0], $0.headOffset) }
         if !entry.isFile { count(-taken) }
-        if entry.wantsProgress { entry.completion.report(WriteProgress(written: written, total: entry.count)) }
+        if entry.wantsProgress {
+            eventLoop.completions.append(entry.completion, WriteProgress(written: written, total: entry.count))
+        }
     }
 
     @inline(__always)
@@ -164,22 +206,24 @@ extension Channel {
     /// Fails everything that is queued. Only when no send is in flight: until then the memory is the kernel's, and what
     /// it took is still a success (netty#17238).
     func failQueue() {
-        guard !writing.inFlight, !writing.isCompleting, let queue else { return }
+        guard !writing.inFlight, let queue else { return }
+        if let ending, ending.wasCutOff { ending.bytesDropped += queue._withUnsafeGuaranteedRef { $0.unsentBytes } }
         let error = TransportError.closed(by: ending?.cause)
         while !queue._withUnsafeGuaranteedRef({ $0.isEmpty }) {
             drop(queue._withUnsafeGuaranteedRef { $0[0] }, error)
         }
         giveBackIfEmpty()
+        eventLoop.tellCompletions()
     }
 
-    /// Takes the first entry out and tells it `error`.
+    /// Takes the first entry out; it ends with `error`.
     private func drop(_ entry: OutboundEntry, _ error: TransportError) {
         guard let queue else { return }
         let rest = queue._withUnsafeGuaranteedRef { $0.advanceHead(Int.max).taken }
         _ = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
         releaseSent(entry.owner)
-        entry.completion.complete(error)
+        if entry.kind != .none { eventLoop.completions.append(entry.completion, error) }
     }
 
     // MARK: Zero-copy

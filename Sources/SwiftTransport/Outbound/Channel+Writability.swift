@@ -74,10 +74,30 @@ extension Channel {
         }
     }
 
+    /// The same behind a send within the turn. That the channel is writable again is told at the end of the turn: whoever writes
+    /// and flushes in a loop is not called back in the middle of it and sent to write the same once more.
+    func updateWritabilityAhead() {
+        guard levels.pending < levels.low, levels.flags == ChannelLevels.waterMark else { return updateWritability() }
+        levels.setFlags(0)
+        writing.owesWritable = true
+    }
+
+    /// The end of the turn.
+    func tellWritableAgain() {
+        writing.owesWritable = false
+        _ = hasCaughtUp()
+        tellWritability()
+    }
+
     private func change(_ flags: UInt64, to changed: UInt64) {
         guard changed != flags else { return }
         levels.setFlags(changed)
         guard (flags == 0) != (changed == 0) else { return }
+        if writing.owesWritable {
+            // They never heard that it was writable in between.
+            writing.owesWritable = false
+            return
+        }
         if changed == 0 { _ = hasCaughtUp() }
         tellWritability()
     }
@@ -86,7 +106,7 @@ extension Channel {
     /// does, the handlers are told, or who waits for it would wait for ever (netty#4739, netty#3565).
     @inline(__always)
     func caughtUp() {
-        if isAheadOfLoop.load(ordering: .relaxed), hasCaughtUp() { tellWritability() }
+        if isAheadOfLoop.load(ordering: .relaxed), !writing.owesWritable, hasCaughtUp() { tellWritability() }
     }
 
     private func hasCaughtUp() -> Bool {

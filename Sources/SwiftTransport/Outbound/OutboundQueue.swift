@@ -16,6 +16,8 @@ final class OutboundQueue {
     @exclusivity(unchecked) private(set) var flushedCount = 0
     /// Bytes of the first entry the kernel has taken already.
     @exclusivity(unchecked) private(set) var headOffset = 0
+    /// Entries of which the last gathering laid out at least a part.
+    @exclusivity(unchecked) private(set) var gatheredCount = 0
     @exclusivity(unchecked) private var block: UnsafeMutablePointer<OutboundMemory.Block>?
 
     /// Where the present piece of a file region is; only queues that send files have one.
@@ -86,9 +88,14 @@ final class OutboundQueue {
     /// Moves the boundary: everything queued so far is to be sent. A repeated flush costs nothing (W11).
     func flush() { flushedCount = count }
 
-    /// Takes an unflushed entry out of what will be sent (W12). Its place stays, empty, so that the order does.
-    func cancel(_ index: Int) -> OutboundEntry? {
-        guard index >= flushedCount, index < count, !entries[position(index)].isCancelled else { return nil }
+    /// Nothing is to be sent any more.
+    func unflush() { flushedCount = 0 }
+
+    /// Takes an entry out of what will be sent (W12). Its place stays, empty, so that the order does.
+    ///
+    /// - Parameter first: entries before it stay: what is flushed, or what the kernel may have begun with.
+    func cancel(_ index: Int, from first: Int) -> OutboundEntry? {
+        guard index >= first, index < count, !entries[position(index)].isCancelled else { return nil }
         let entry = entries[position(index)]
         entries[position(index)].isCancelled = true
         entries[position(index)].count = 0
@@ -98,7 +105,23 @@ final class OutboundQueue {
         return entry
     }
 
+    /// The entry goes on, and nobody is told any more. Returns who would have been.
+    func forget(_ index: Int) -> WriteCompletion {
+        guard index >= 0, index < count else { return .none }
+        let completion = entries[position(index)].completion
+        entries[position(index)].kind = .none
+        entries[position(index)].wantsProgress = false
+        return completion
+    }
+
+    /// Bytes that are to be sent and that the kernel has not taken.
+    var unsentBytes: Int {
+        (0..<count).reduce(-headOffset) { $0 + (self[$1].isCancelled ? 0 : self[$1].count) }
+    }
+
     // MARK: At the front
+
+    var startsWithFile: Bool { count > 0 && entries[head].isFile }
 
     /// The first entry, if none of its bytes are gone.
     var headUntouched: OutboundEntry? { isEmpty || headOffset > 0 ? nil : entries[head] }
@@ -129,6 +152,7 @@ final class OutboundQueue {
         var bytes = 0
         var offset = headOffset
         var index = 0
+        defer { gatheredCount = index }
         while index < flushedCount, bytes < limitBytes {
             let entry = entries[position(index)]
             let length = min(entry.count &- offset, Self.vectorLimit)
@@ -141,6 +165,7 @@ final class OutboundQueue {
                     if length < 0 { return length }
                     vectors[0] = iovec(iov_base: window, iov_len: length)
                     used = 1
+                    index &+= 1
                 }
                 break
             }

@@ -56,17 +56,14 @@ struct WriteCompletion {
     }
 
     /// Tells whoever is to be told. To be called exactly once, after all state has changed: what is called may write,
-    /// flush or close.
+    /// flush or close. A handler is told on its own loop, wherever the write went.
     @inline(__always)
     func complete(_ result: WriteResult) {
-        if kind != .none { tell(result, onLoop: true) }
+        if kind != .none { tell(result) }
     }
 
-    /// The same when the loop has ended, on any thread.
-    func completeWithoutLoop(_ result: WriteResult) { tell(result, onLoop: false) }
-
     @inline(never)
-    private func tell(_ result: WriteResult, onLoop: Bool) {
+    private func tell(_ result: WriteResult) {
         if kind == .continuation {
             unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
             return
@@ -75,36 +72,75 @@ struct WriteCompletion {
         switch kind {
         case .none, .continuation: break
         case .handler, .writer:
-            let context = Unmanaged<ChannelContext>.fromOpaque(pointer)
-            context._withUnsafeGuaranteedRef { $0.handler.writeCompleted($0, tag: tag, result: result) }
-            if kind == .writer { ChannelContext.letGo(context, onLoop: onLoop) } else { context.release() }
+            // A promise may have been handed to a channel of another loop.
+            guard isOnLoopOfHandler(pointer) else { return tellLater(LateCompletion(self, result)) }
+            tellHandler(pointer, result)
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer).takeRetainedValue().body(result)
         case .closeOnFailure:
             let channel = Unmanaged<Channel>.fromOpaque(pointer).takeRetainedValue()
             if result != nil { channel.close(.immediate) }
         case .several:
-            for one in Unmanaged<List>.fromOpaque(pointer).takeRetainedValue().all { one.completeAnywhere(result) }
+            let list = Unmanaged<List>.fromOpaque(pointer).takeRetainedValue()
+            list.visit { $0.complete(result) }
         }
     }
 
-    /// As ``complete(_:)``, for promises that users complete or drop, on whatever thread that happens: a handler is told on
-    /// its loop all the same, as long as there is one.
-    func completeAnywhere(_ result: WriteResult) {
+    // MARK: Handlers
+
+    @inline(__always)
+    private func isOnLoopOfHandler(_ context: UnsafeRawPointer) -> Bool {
+        Unmanaged<ChannelContext>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.channel.isOnLoop }
+    }
+
+    private func tellLater(_ work: LoopWork) {
+        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
+        Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { _ = $0.eventLoop.post(work) }
+    }
+
+    /// On the handler's loop; when that has ended, where its late work is done.
+    private func tellHandler(_ pointer: UnsafeRawPointer, _ result: WriteResult) {
+        let context = Unmanaged<ChannelContext>.fromOpaque(pointer)
+        context._withUnsafeGuaranteedRef { $0.handler.writeCompleted($0, tag: tag, result: result) }
+        if kind == .writer { ChannelContext.letGo(context) } else { context.release() }
+    }
+
+    /// The loop on which it has to be told; `nil`: anywhere.
+    fileprivate var loop: EventLoop? {
+        guard kind == .handler || kind == .writer, let pointer = UnsafeRawPointer(bitPattern: word) else { return nil }
+        return Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.eventLoop }
+    }
+
+    /// As ``complete(_:)``, on the loop of the handler, or where the late work of that loop is done.
+    fileprivate func completeHere(_ result: WriteResult) {
         guard kind == .handler || kind == .writer, let pointer = UnsafeRawPointer(bitPattern: word) else {
             return complete(result)
         }
-        let loop = Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.eventLoop }
-        if loop.isCurrent { complete(result) } else { loop.post(LateCompletion(self, result)) }
+        tellHandler(pointer, result)
     }
 
-    /// One that tells this one and then `other`.
+    // MARK: Several
+
+    /// One that tells this one and then `other`. Lists are spliced and never nested, in whatever direction they grow: a
+    /// chain of very many would overflow the stack.
     func joined(with other: WriteCompletion) -> WriteCompletion {
         guard other.kind != .none else { return self }
         guard kind != .none else { return other }
-        // A list that grows, because a chain of very many would overflow the stack.
-        let list = takeList() ?? List([self])
-        list.all.append(other)
+        let list: List
+        switch (takeList(), other.takeList()) {
+        case (nil, nil):
+            list = List(self)
+            list.append(other)
+        case (let mine?, nil):
+            list = mine
+            list.append(other)
+        case (nil, let others?):
+            list = others
+            list.prepend(self)
+        case (let mine?, let others?):
+            list = mine.count >= others.count ? mine : others
+            if list === mine { others.visit(mine.append) } else { mine.visitBackwards(others.prepend) }
+        }
         return WriteCompletion(kind: .several, word: UInt(bitPattern: Unmanaged.passRetained(list).toOpaque()), tag: 0)
     }
 
@@ -113,24 +149,48 @@ struct WriteCompletion {
         return Unmanaged<List>.fromOpaque(pointer).takeRetainedValue()
     }
 
+    /// Completions in their order, which grow at both ends.
+    private final class List {
+        private var before: [WriteCompletion] = []
+        private var behind: [WriteCompletion]
+        init(_ first: WriteCompletion) { behind = [first] }
+
+        var count: Int { before.count + behind.count }
+        func append(_ completion: WriteCompletion) { behind.append(completion) }
+        func prepend(_ completion: WriteCompletion) { before.append(completion) }
+
+        func visit(_ body: (WriteCompletion) -> Void) {
+            for completion in before.reversed() { body(completion) }
+            for completion in behind { body(completion) }
+        }
+        func visitBackwards(_ body: (WriteCompletion) -> Void) {
+            for completion in behind.reversed() { body(completion) }
+            for completion in before { body(completion) }
+        }
+    }
+
+    // MARK: Progress
+
     /// Tells how far a write has come. Only for completions that want it.
     @inline(never)
     func report(_ progress: WriteProgress) {
         guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
         switch kind {
         case .handler:
-            Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
-                $0.handler.writeProgressed($0, tag: tag, progress: progress)
-            }
+            guard isOnLoopOfHandler(pointer) else { return tellLater(LateProgress(self, progress)) }
+            reportHere(progress)
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.progress?(progress) }
         case .none, .writer, .continuation, .closeOnFailure, .several: break
         }
     }
 
-    private final class List {
-        var all: [WriteCompletion]
-        init(_ all: [WriteCompletion]) { self.all = all }
+    /// On the handler's loop. The context lives: its completion is still to come, and behind this.
+    fileprivate func reportHere(_ progress: WriteProgress) {
+        guard kind == .handler, let pointer = UnsafeRawPointer(bitPattern: word) else { return }
+        Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
+            $0.handler.writeProgressed($0, tag: tag, progress: progress)
+        }
     }
 
     private final class ClosureBox {
@@ -143,8 +203,9 @@ struct WriteCompletion {
     }
 }
 
-/// Tells it on the loop, later; on this thread when there is no loop any more.
-final class LateCompletion: LoopWork {
+/// Tells it on the loop, later. A handler whose loop has ended is told where that loop's late work is done, never by two
+/// threads at once.
+final class LateCompletion: LoopWork, @unchecked Sendable {
     private let completion: WriteCompletion
     private let result: WriteResult
 
@@ -153,6 +214,28 @@ final class LateCompletion: LoopWork {
         self.result = result
     }
 
-    override func run(on loop: EventLoop) { completion.complete(result) }
-    override func reject() { completion.completeWithoutLoop(result) }
+    override func run(on loop: EventLoop) { completion.completeHere(result) }
+
+    override func reject() {
+        guard let loop = completion.loop else { return completion.complete(result) }
+        loop.executor.late.run(on: loop.executor) { self.completion.completeHere(self.result) }
+    }
+}
+
+/// The same for progress.
+private final class LateProgress: LoopWork, @unchecked Sendable {
+    private let completion: WriteCompletion
+    private let progress: WriteProgress
+
+    init(_ completion: WriteCompletion, _ progress: WriteProgress) {
+        self.completion = completion
+        self.progress = progress
+    }
+
+    override func run(on loop: EventLoop) { completion.reportHere(progress) }
+
+    override func reject() {
+        guard let loop = completion.loop else { return }
+        loop.executor.late.run(on: loop.executor) { self.completion.reportHere(self.progress) }
+    }
 }

@@ -9,18 +9,20 @@
 ///         context.write(sealed, promise: promise)
 ///     }
 ///
-/// Whoever waits is told on the channel's loop. Not to be moved to another thread on the way.
+/// It may be handed to another channel, also one of another loop: whoever waits is told all the same, a handler always on
+/// its own loop.
 public struct WritePromise: ~Copyable {
     private var completion: WriteCompletion
 
     init(_ completion: WriteCompletion) { self.completion = completion }
 
-    deinit { completion.completeAnywhere(TransportError(.promiseDropped)) }
+    deinit { completion.complete(TransportError(.promiseDropped)) }
 
     /// Nobody. The cheapest: nothing is stored and nothing is called.
     public static var none: WritePromise { WritePromise(.none) }
 
-    /// A closure, called once on the channel's loop: `nil` means that the kernel has accepted all bytes.
+    /// A closure, called once on the loop of the channel that carried the write: `nil` means that the kernel has accepted all
+    /// bytes.
     ///
     /// - Parameter progress: called, before `body`, each time the kernel took a part of the write but not all of it.
     public static func callback(
@@ -35,7 +37,8 @@ public struct WritePromise: ~Copyable {
     }
 
     /// The handler of `context`: ``ChannelHandler/writeCompleted(_:tag:result:)`` is called with `tag`, and with
-    /// `progress` also ``ChannelHandler/writeProgressed(_:tag:progress:)``. Allocates nothing.
+    /// `progress` also ``ChannelHandler/writeProgressed(_:tag:progress:)``, always on the loop of `context`, whichever channel
+    /// carries the write. Allocates nothing, unless that is a channel of another loop.
     public static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WritePromise {
         WritePromise(.handler(context, tag: tag, progress: progress))
     }
@@ -45,7 +48,7 @@ public struct WritePromise: ~Copyable {
 
     /// Ends the write without sending it: who waits is told `result`, at once.
     public consuming func complete(_ result: WriteResult) {
-        take().completeAnywhere(result)
+        take().complete(result)
     }
 
     /// Has whoever waits for `other` told together with, and behind, whoever waits for this one. For handlers that make

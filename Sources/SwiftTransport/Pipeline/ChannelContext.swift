@@ -47,18 +47,16 @@ public final class ChannelContext {
         return this
     }
 
-    /// Not a method: the context may be gone when it returns.
-    ///
-    /// - Parameter onLoop: false on another thread, which must not come before the loop has ended.
+    /// Not a method: the context may be gone when it returns. The loop's thread, or its late work.
     @inline(__always)
-    static func letGo(_ context: Unmanaged<ChannelContext>, onLoop: Bool = true) {
-        let left = context._withUnsafeGuaranteedRef { $0.changeHolds(by: -1, onLoop: onLoop) }
+    static func letGo(_ context: Unmanaged<ChannelContext>) {
+        let left = context._withUnsafeGuaranteedRef { $0.changeHolds(by: -1) }
         if left == 0 { context.release() }
     }
 
     @inline(__always)
-    private func changeHolds(by change: Int, onLoop: Bool = true) -> Int {
-        guard onLoop, channel.eventLoop.phase != .ended else {
+    private func changeHolds(by change: Int) -> Int {
+        guard channel.eventLoop.phase != .ended else {
             return holds.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
         }
         // While the loop runs there is one writer, which needs no lock prefix.
@@ -143,6 +141,9 @@ public final class ChannelContext {
     public func fireUserEvent(_ event: any Sendable) {
         following(.userEvent)?._withUnsafeGuaranteedRef { $0.handler.userEvent($0, event) }
     }
+
+    /// Tells the handlers behind this one that a graceful shutdown has begun. Behind the last one it closes the channel.
+    public func fireShutdownBegan() { channel.tellShutdown(from: next) }
 
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {

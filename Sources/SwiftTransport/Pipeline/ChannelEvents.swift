@@ -27,10 +27,12 @@ public struct ChannelEvents: OptionSet, Sendable {
     public static let flush = ChannelEvents(rawValue: 1 << 9)
     /// ``ChannelHandler/close(_:_:)``
     public static let close = ChannelEvents(rawValue: 1 << 10)
+    /// ``ChannelHandler/shutdownBegan(_:)``
+    public static let shutdown = ChannelEvents(rawValue: 1 << 11)
 
     /// Every event from the network towards the application.
     public static let inbound: ChannelEvents = [
-        .active, .read, .readComplete, .writabilityChanged, .inputClosed, .error, .userEvent, .inactive,
+        .active, .read, .readComplete, .writabilityChanged, .inputClosed, .error, .userEvent, .shutdown, .inactive,
     ]
     /// Every operation from the application towards the network.
     public static let outbound: ChannelEvents = [.write, .flush, .close]

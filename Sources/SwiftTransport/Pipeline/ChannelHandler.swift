@@ -34,6 +34,10 @@ public protocol ChannelHandler: AnyObject {
     func errorCaught(_ context: ChannelContext, _ error: TransportError)
     /// A handler before this one has something to say: see ``ChannelContext/fireUserEvent(_:)``.
     func userEvent(_ context: ChannelContext, _ event: any Sendable)
+    /// A graceful shutdown has begun. A handler with nothing under way passes it on: behind the last handler the channel
+    /// closes, once what is queued has been sent. One that has work under way keeps it, finishes, and closes the channel
+    /// itself (``ChannelContext/close(_:)``); at the deadline whatever is left is cut off with a reset.
+    func shutdownBegan(_ context: ChannelContext)
     /// The channel is closed. No event follows.
     func channelInactive(_ context: ChannelContext)
 
@@ -76,6 +80,8 @@ extension ChannelHandler {
     public func errorCaught(_ context: ChannelContext, _ error: TransportError) { context.fireErrorCaught(error) }
     /// Passes on.
     public func userEvent(_ context: ChannelContext, _ event: any Sendable) { context.fireUserEvent(event) }
+    /// Passes on.
+    public func shutdownBegan(_ context: ChannelContext) { context.fireShutdownBegan() }
     /// Passes on.
     public func channelInactive(_ context: ChannelContext) { context.fireChannelInactive() }
     /// Passes on.

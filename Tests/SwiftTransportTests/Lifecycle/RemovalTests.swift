@@ -197,7 +197,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         case .userEvent: context.fireUserEvent("x")
         case .inactive: context.fireChannelInactive()
         case .write: context.write(Buffer("x"))
-        case .message: context.write(message: "x")
+        case .message: context.write(message: "x", promise: .callback { _ in })
         case .flush: context.flush()
         case .close: context.close()
         }
@@ -240,7 +240,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         saw(.write, context) { $0.write(buffer) }
     }
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
-        saw(.message, context) { $0.write(message: message) }
+        saw(.message, context) { $0.write(message: message, promise: .callback { _ in }) }
     }
     func flush(_ context: ChannelContext) { saw(.flush, context) { $0.flush() } }
     func close(_ context: ChannelContext, _ mode: CloseMode) { saw(.close, context) { $0.close(mode) } }

@@ -40,8 +40,11 @@ extension Scenarios {
                 #expect(report.channelsCutOff == connections.count)
                 #expect(!report.isComplete)
                 #expect(report.bytesDropped > 0)
-                // What was not dropped was with the kernel, and arrived.
-                #expect(report.bytesDropped + received.reduce(0, +) == connections.count * Self.size)
+                // What was not dropped was with the kernel, where a reset destroys what is under way.
+                #expect(report.bytesDropped + received.reduce(0, +) <= connections.count * Self.size)
+                if place.network == .unix {
+                    #expect(report.bytesDropped + received.reduce(0, +) == connections.count * Self.size)
+                }
             }
         }
 
@@ -49,7 +52,7 @@ extension Scenarios {
             try await withGroup(place.engine) { group in
                 let connections = try await many(group, place)
                 let report = await group.shutdown(within: .zero)
-                #expect(report.channelsCutOff == connections.count)
+                #expect(report.channelsIdle == connections.count && report.channelsCutOff == 0)
                 #expect(report.bytesDropped == 0)
                 let ends = try await blocking { connections.map { _, peer in peer.readToEnd().error } }
                 #expect(ends.allSatisfy { $0 == 0 })
@@ -80,7 +83,7 @@ extension Scenarios {
                 let connections = try await many(group, Place(engine: engine, network: .tcp))
                 async let first = group.shutdown(within: .milliseconds(50))
                 async let second = group.shutdown(within: .milliseconds(50))
-                #expect(await first.channelsCutOff + second.channelsCutOff == connections.count)
+                #expect(await first.channelsIdle + second.channelsIdle == connections.count)
                 let third = await group.shutdown()
                 #expect(third.isComplete)
                 for (_, peer) in connections { peer.close() }

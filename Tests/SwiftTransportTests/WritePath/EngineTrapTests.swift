@@ -39,7 +39,7 @@ extension WritePath {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.held = HeldInput()
-                    channel.held?.append(Buffer("kept, "))
+                    channel.held?.input.append(ReadBytes(lending: Buffer("kept, ")))
                 }
                 rig.peer.write(Array("late".utf8))
                 try await rig.until { $0.recorder.received.count == 10 }
@@ -69,7 +69,7 @@ extension WritePath {
                 try await rig.run { channel in
                     channel.setAutomaticReading(false)
                     channel.held = HeldInput()
-                    channel.held?.append(Buffer("kept"))
+                    channel.held?.input.append(ReadBytes(lending: Buffer("kept")))
                     channel.close(.drain(within: .seconds(600)))
                     #expect(channel.held == nil)
                 }

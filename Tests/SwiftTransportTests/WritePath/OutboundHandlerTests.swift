@@ -51,17 +51,20 @@ extension WritePath {
                 rig.channel.write(message: "not a number", promise: log.promise(1))
                 rig.channel.write(message: -1, promise: log.promise(2))
                 rig.channel.write(message: 4, promise: log.promise(3))
-                rig.channel.write(message: [1, 2])
+                rig.channel.write(message: [1, 2], promise: log.promise(4))
                 rig.channel.flush()
-                await log.untilDone(4)
+                await log.untilDone(5)
                 #expect(
-                    Set(log.done) == [.done(0, nil), .done(1, .unencodableMessage), .done(2, .system), .done(3, nil)])
+                    Set(log.done) == [
+                        .done(0, nil), .done(1, .unencodableMessage), .done(2, .system), .done(3, nil),
+                        .done(4, .unencodableMessage),
+                    ])
                 #expect(await rig.peer.read(5) == Array("17\n4\n".utf8))
                 #expect(rig.channel.isWritable && rig.channel.pendingBytes == 0)
                 rig.channel.close(.immediate)
                 await rig.channel.closed()
                 rig.channel.write(message: "late", promise: log.promise(5))
-                await log.untilDone(5)
+                await log.untilDone(6)
                 #expect(log.done.last == .done(5, .closed))
             }
         }

@@ -55,7 +55,7 @@ extension WritePath {
                 queue.append(entry(9, 0))
                 queue.append(entry(3, 5))
                 queue.append(entry(5, 5))
-                #expect(queue.cancel(3) != nil)
+                #expect(queue.cancel(3, from: 0) != nil)
                 queue.flush()
                 #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 2)
                 #expect(vectors[0].iov_len == 128)
@@ -68,7 +68,7 @@ extension WritePath {
         @Test func removesBytes() {
             withQueue { queue, vectors in
                 for index in 0..<3 { queue.append(entry(2 * index, 10)) }
-                #expect(queue.cancel(1) != nil)
+                #expect(queue.cancel(1, from: 0) != nil)
                 queue.flush()
                 #expect(queue.advanceHead(4) == (4, false))
                 #expect(queue.headOffset == 4 && queue.headUntouched == nil)
