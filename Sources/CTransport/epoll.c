@@ -327,6 +327,7 @@ static bool epoll_receive_failed(ct_loop *loop, ct_slot *slot, int error, ct_eve
     }
     // The readiness stays: a receive that is started again meets the same end.
     slot->receive_wanted = false;
+    slot->input_ended = error == 0;
     receive_ended(loop, slot);
     *event = (ct_event){.kind = CT_EVENT_RECEIVE, .context = slot->context, .result = -error};
     return true;

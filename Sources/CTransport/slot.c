@@ -3,7 +3,7 @@
 //   FREE -> OPEN -> CLOSING -> CLOSED -> FREE
 //            |        |          |
 //            |        |          +-- next turn: close(2), generation + 1, CLOSED event
-//            |        +-- the last completion came
+//            |        +-- the last completion came, and what was unread is read away
 //            +-- ct_slot_close(): everything in flight is told to end
 //
 // A descriptor is never closed while an operation is in flight: that sends no FIN, and the kernel may write into
@@ -11,6 +11,10 @@
 #include "internal.h"
 
 #include <unistd.h>
+
+#define CT_DISCARD_PIECE (32u * 1024)
+#define CT_DISCARD_PIECES_PER_TURN 16u      // for all that close
+#define CT_DISCARD_TURNS_MAX 32u            // for one of them
 
 int ct_slot_table_init(ct_slot_table *table) {
     table->blocks = ct_memory_allocate(CT_SLOT_BLOCKS_MAX * sizeof *table->blocks);
@@ -92,40 +96,74 @@ void ct_slot_close(ct_loop *loop, ct_slot *slot) {
 }
 
 void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
-    if (slot->state != CT_SLOT_OPEN) return;
+    if (slot->reset || (slot->state != CT_SLOT_OPEN && slot->state != CT_SLOT_CLOSING)) return;
+    ct_assert(slot->fd >= 0);
     ct_socket_set_linger(slot->fd, true, 0);
     slot->reset = true;
-    ct_slot_close(loop, slot);
+    if (slot->state == CT_SLOT_OPEN) {
+        ct_slot_close(loop, slot);
+        return;
+    }
+    // What was told to end may be waiting for the peer.
+    if (!ct_slot_descriptor_is_quiet(slot)) loop->engine->interrupt(loop, slot);
+    ct_slot_operation_ended(loop, slot);
+}
+
+// Whether the descriptor may be closed. Zero-copy memory is free once the peer has it or the socket is gone: a close waits
+// for the first, so that it can still become a reset, and a reset brings about the second.
+static bool slot_may_close(const ct_slot *slot) {
+    return slot->reset ? ct_slot_descriptor_is_quiet(slot) : ct_slot_is_quiet(slot);
 }
 
 void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
     // A starved slot is on the other list; the next turn takes it from there and comes back here.
     if (slot->state != CT_SLOT_CLOSING || slot->closed_listed || slot->starved) return;
-    if (!ct_slot_descriptor_is_quiet(slot) || (slot->fd < 0 && !ct_slot_is_quiet(slot))) return;
+    if (slot->fd >= 0 ? !slot_may_close(slot) : !ct_slot_is_quiet(slot)) return;
     slot->closed_listed = true;
     ct_slot_list_append(&loop->slots, &loop->slots.closed, slot);
 }
 
+// Closing with bytes unread is a reset, and a reset destroys what the peer was sent. So they are read away, in pieces that
+// leave the others their turn. Whoever keeps sending more than any receive buffer holds (16 MiB in all) is not waited for:
+// it learns by the reset that nobody reads. True when the descriptor may be closed. No system call when the end was seen.
+static bool slot_discard_input(ct_slot *slot, uint32_t *pieces) {
+    if (ct_likely(slot->input_ended || slot->reset || slot->listener)) return true;
+    if (*pieces == 0) return false;
+    char nobodys[CT_DISCARD_PIECE];
+    for (; *pieces > 0; --*pieces) {
+        // MSG_TRUNC: TCP throws the bytes away without copying them.
+        ssize_t length = recv(slot->fd, nobodys, sizeof nobodys, MSG_DONTWAIT | MSG_TRUNC);
+        if (length == 0 || (length < 0 && errno != EINTR)) return true;
+    }
+    return ++slot->discards >= CT_DISCARD_TURNS_MAX;
+}
+
 uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity) {
+    ct_slot_table *table = &loop->slots;
     uint32_t count = 0;
-    while (count < capacity) {
-        ct_slot *slot = ct_slot_list_take(&loop->slots, &loop->slots.closed);
-        if (!slot) break;
-        ct_assert(slot->state == CT_SLOT_CLOSING && ct_slot_descriptor_is_quiet(slot));
+    uint32_t last = table->closed.tail;
+    uint32_t pieces = CT_DISCARD_PIECES_PER_TURN;
+    for (bool more = last != 0; more && count < capacity;) {
+        more = table->closed.head != last;
+        ct_slot *slot = ct_slot_list_take(table, &table->closed);
+        ct_assert(slot->state == CT_SLOT_CLOSING && slot->closed_listed && ct_slot_descriptor_is_quiet(slot));
         if (slot->fd >= 0) {
+            if (!slot_discard_input(slot, &pieces)) {
+                ct_slot_list_append(table, &table->closed, slot);
+                continue;
+            }
             loop->engine->forget(loop, slot);
             close(slot->fd);
             slot->fd = -1;
         }
-        // Zero-copy memory is free once the peer has it or the socket is gone, which only the close may bring about:
-        // the descriptor must not wait for it, the slot must.
         if (!ct_slot_is_quiet(slot)) {
+            ct_assert(slot->reset);
             slot->closed_listed = false;
             continue;
         }
         slot->state = CT_SLOT_CLOSED;
         events[count++] = (ct_event){.kind = CT_EVENT_CLOSED, .context = slot->context};
-        slot_release(&loop->slots, slot);
+        slot_release(table, slot);
     }
     return count;
 }

@@ -332,6 +332,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
         again = false;
     } else if (!retry) {
         slot->receive_wanted = again = false;
+        slot->input_ended = result == 0;
     }
     if (ct_unlikely(again)) {
         loop->statistics.receive_rearms++;

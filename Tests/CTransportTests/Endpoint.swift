@@ -37,6 +37,8 @@ final class Endpoint {
     var onSent: (() -> Void)?
 
     private(set) var outgoing: UnsafeMutableBufferPointer<UInt8>?
+    /// What was sent without a copy: the kernel may read it for as long as the endpoint lives.
+    private var lent: [UnsafeMutableBufferPointer<UInt8>] = []
     private var outgoingOffset = 0
     private var vectorCount = 1
     private var zeroCopy = false
@@ -48,7 +50,10 @@ final class Endpoint {
         generation = slot.pointee.generation
     }
 
-    deinit { outgoing?.deallocate() }
+    deinit {
+        outgoing?.deallocate()
+        for memory in lent { memory.deallocate() }
+    }
 
     /// Hands over all of `bytes`, in as many sends as the kernel needs, each in up to `vectors` pieces.
     func send(_ bytes: [UInt8], vectors: Int = 1, zeroCopy: Bool = false, on loop: TestLoop) -> Int32 {
@@ -78,7 +83,7 @@ final class Endpoint {
         if result > 0 { outgoingOffset += Int(result) }
         let over = (result < 0 && result != -EAGAIN) || outgoingOffset == outgoing.count
         if !over && sendRest(on: loop) == 0 { return }
-        outgoing.deallocate()
+        if zeroCopy { lent.append(outgoing) } else { outgoing.deallocate() }
         self.outgoing = nil
         onSent?()
     }

@@ -33,6 +33,13 @@ final class Peer {
 
     func shutdownOutput() { Glibc.shutdown(fd, Int32(SHUT_WR)) }
 
+    /// The error that waits to be told, taken away: a reset behind the end of the stream shows only here.
+    func takeError() -> Int32 {
+        var error: Int32 = -1
+        ct_socket_get_int(fd, SOL_SOCKET, SO_ERROR, &error)
+        return error
+    }
+
     /// Takes in what has arrived; true once that was the end of the stream.
     var isAtEnd: Bool {
         read()

@@ -57,7 +57,7 @@ typedef struct ct_failure {
 enum ct_slot_state : uint8_t {
     CT_SLOT_FREE = 0,
     CT_SLOT_OPEN,
-    CT_SLOT_CLOSING,    // shutdown(2) was called; waiting for the last completion
+    CT_SLOT_CLOSING,    // shutdown(2) was called if anything was in flight; waiting for the last completion
     CT_SLOT_CLOSED,     // descriptor closed; the CLOSED event is on its way
 };
 
@@ -80,7 +80,9 @@ typedef struct ct_slot {
     uint8_t connects_in_flight; // 0 or 1
     uint16_t notifications_in_flight; // zero-copy sends whose memory the kernel still reads
     uint8_t readiness;          // epoll engine only: what the last edges said
-    uint8_t reserved[4];
+    bool input_ended;           // the end of the stream was received: nothing can be unread
+    uint8_t discards;           // turns spent on reading away what nobody will read
+    uint8_t reserved[2];
     uint64_t engine_word;       // engine's own
     uint64_t reserved_word;
 } ct_slot;
@@ -225,8 +227,11 @@ int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
 int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length);
 // Ends everything in flight, waits for the last completion, closes the descriptor, then posts CLOSED. Idempotent.
+// What the kernel has accepted is sent, and the end of the stream behind it; what was received and not read is read away,
+// because closing with it would be a reset. Zero-copy sends are waited for as long as it takes the peer to read them.
 void ct_slot_close(ct_loop *loop, ct_slot *slot);
-// The same, but the peer gets a reset (SO_LINGER 0) and what the kernel has not sent yet is dropped.
+// The same, but the peer gets a reset (SO_LINGER 0), what the kernel has not sent yet is dropped, and the peer is not waited
+// for. A slot that is closing already stops waiting and is reset. Idempotent.
 void ct_slot_reset(ct_loop *loop, ct_slot *slot);
 
 // --------------------------------------------------------------------------------------------------------- timers

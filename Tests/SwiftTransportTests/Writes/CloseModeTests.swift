@@ -86,6 +86,25 @@ extension Scenarios {
             }
         }
 
+        /// Closing with bytes of the peer unread would be a reset, and destroy what the kernel had accepted.
+        @Test(arguments: Place.all) func immediateWithReadingOffDeliversWhatWasAccepted(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let (channel, peer) = try await group.connection(
+                    place, .sendBuffer(.mebibytes(1)), peerReceiveBuffer: 16 * 1024)
+                channel.setAutomaticReading(false)
+                try await blocking { try peer.write([UInt8](repeating: 1, count: 100)) }
+                // As much as the kernel takes without the peer's help; a Unix socket does not inherit the buffer.
+                let bytes = Pattern(seed: 14).bytes(at: 0, count: place.network == .tcp ? 300_000 : 100_000)
+                try await channel.send(Buffer(bytes))
+                channel.close(.immediate)
+                await channel.closed()
+                let received = try await blocking { peer.readToEnd() }
+                #expect(received.error == 0)
+                #expect(received.bytes.count == bytes.count)
+                #expect(received.bytes.withUnsafeBytes { Pattern(seed: 14).matches($0, at: 0) })
+            }
+        }
+
         /// Only TCP has resets.
         @Test(arguments: Engine.allCases) func resetIsSeenByThePeer(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
