@@ -36,6 +36,9 @@ extension TransportError: CustomStringConvertible {
         case .addressInUse: "the address is in use"
         case .invalidAddress where call == .open: "there is no such file"
         case .invalidAddress: "the address is not valid or not to be found"
+        case .unsuitableFile where errno == ENODATA: "the file ends before the region does"
+        case .unsuitableFile where errno == EBADF: "the file is not open for reading"
+        case .unsuitableFile: "it is not a regular file"
         case .descriptorLimit: "no descriptors are left"
         case .outOfMemory: "out of memory"
         case .engineUnavailable: "the engine is not to be had here"
@@ -89,6 +92,9 @@ extension TransportError: CustomStringConvertible {
         case .invalidAddress where errno == ENAMETOOLONG:
             "A Unix socket's path has at most 107 bytes, a name in the abstract name space 108 with its leading zero byte"
         case .invalidAddress: "Check the host name, the address family and the path"
+        case .unsuitableFile where errno == ENODATA: "Make the region when the file has all its bytes"
+        case .unsuitableFile where errno == EBADF: "Open it with O_RDONLY or O_RDWR"
+        case .unsuitableFile: "Read it yourself, where that may block, and write what you read"
         case .descriptorLimit where errno == ENFILE: "The system is full: raise fs.file-max"
         case .descriptorLimit: "The process is full: raise `ulimit -n` (LimitNOFILE in systemd)"
         case .outOfMemory where isOfIOUring:

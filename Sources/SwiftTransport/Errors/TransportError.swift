@@ -39,6 +39,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case addressInUse
         /// The host name could not be resolved, or the address is not valid.
         case invalidAddress
+        /// The file cannot be sent: it is no regular one, not open for reading, or shorter than the region.
+        case unsuitableFile
         /// The process or the system has no descriptors left.
         case descriptorLimit
         /// Out of memory, or of memory that may be locked.
@@ -126,6 +128,7 @@ public struct TransportError: Error, Sendable, Hashable {
         case EINVAL where call == .bind || call == .connect: return .invalidAddress
         case EADDRNOTAVAIL, EAFNOSUPPORT, EPROTOTYPE, ENODEV: return .invalidAddress
         case ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP: return .invalidAddress
+        case ENXIO where call == .open: return .unsuitableFile
         case EMFILE, ENFILE: return .descriptorLimit
         case ENOMEM, ENOBUFS: return .outOfMemory
         case EACCES, EPERM: return .notPermitted

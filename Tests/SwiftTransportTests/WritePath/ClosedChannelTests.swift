@@ -30,6 +30,8 @@ extension WritePath {
         /// W14: before it is connected a channel refuses, with a reason of its own, and keeps nothing.
         @Test(arguments: WritePath.engines)
         func notYetConnected(engine: Engine) async throws {
+            let file = try ScratchFile(9)
+            let region = try FileRegion(path: file.path)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 let witness = try await rig.run { other in
@@ -37,8 +39,7 @@ extension WritePath {
                     let buffer = Buffer(WritePath.bytes(5000))
                     channel.writeAndFlush(buffer, completion: log.completion(1))
                     channel.write(message: 7, promise: log.promise(2))
-                    channel.write(
-                        FileRegion(descriptor: -1, offset: 0, count: 9, closing: false), promise: log.promise(3))
+                    channel.write(region, promise: log.promise(3))
                     #expect(!channel.isWritable && channel.pendingBytes == 0)
                     return Witness(buffer)
                 }

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Testing
 
 @testable import SwiftTransport
@@ -18,8 +18,8 @@ extension WritePath {
                 let log = rig.log
                 let whole = try FileRegion(path: file.path)
                 #expect(whole.count == file.bytes.count && whole.offset == 0)
-                let part = FileRegion(descriptor: file.descriptor(), offset: 70_000, count: 66_000)
-                let empty = FileRegion(descriptor: file.descriptor(), offset: 5, count: 0)
+                let part = try FileRegion(descriptor: file.descriptor(), offset: 70_000, count: 66_000)
+                let empty = try FileRegion(descriptor: file.descriptor(), offset: 5, count: 0)
                 try await rig.run { channel in
                     channel.write(Buffer("head"), completion: log.completion(0))
                     channel.write(whole, promise: log.promise(1))
@@ -82,7 +82,7 @@ extension WritePath {
             let file = try ScratchFile(100_000)
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let log = rig.log
-                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100_000)
+                let unreadable = try file.unreadableRegion()
                 rig.channel.write(unreadable, promise: log.promise(0))
                 rig.channel.flush()
                 await log.until(.done(0, .system))
@@ -99,7 +99,7 @@ extension WritePath {
             let file = try ScratchFile(100)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
-                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100)
+                let unreadable = try file.unreadableRegion()
                 try await rig.run { channel in
                     channel.write(unreadable, promise: log.promise(0))
                     channel.write(Buffer("goes on"), completion: log.completion(1))
@@ -117,7 +117,7 @@ extension WritePath {
             let file = try ScratchFile(100)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
-                let unreadable = FileRegion(descriptor: file.descriptor(O_WRONLY), offset: 0, count: 100)
+                let unreadable = try file.unreadableRegion()
                 try await rig.run { channel in
                     channel.write(unreadable, promise: log.promise(0))
                     if closing { channel.close(.drain(within: .seconds(600))) } else { channel.shutdownOutput() }
@@ -155,7 +155,7 @@ extension WritePath {
             let file = try ScratchFile(100)
             let descriptor = file.descriptor()
             let inode = try #require(Self.inode(descriptor))
-            do { _ = FileRegion(descriptor: descriptor, offset: 0, count: 100, closing: closing) }
+            do { _ = try FileRegion(descriptor: descriptor, offset: 0, count: 100, closing: closing) }
             // A number that is free may be somebody else's at once: the file tells.
             #expect((Self.inode(descriptor) == inode) == !closing)
             if !closing { close(descriptor) }
@@ -166,13 +166,22 @@ extension WritePath {
             return fstat(descriptor, &status) == 0 ? UInt(status.st_ino) : nil
         }
 
-        /// Positions that no file has: before its beginning there is nothing, and beyond what can be said it has ended.
-        @Test func oddPositions() {
-            #expect(FileRegion(descriptor: -1, offset: -5, count: 3, closing: false).offset == 0)
-            let window = UnsafeMutableRawPointer.allocate(byteCount: FileRegion.windowSize, alignment: 1)
-            defer { window.deallocate() }
-            let region = FileRegion(descriptor: -1, offset: .max, count: 10, closing: false)
-            #expect(region.read(at: 5, into: window) == -Int(EIO))
+        /// Positions that no file has: before its beginning there is nothing, and beyond its end there is nothing to send.
+        @Test func oddPositions() throws {
+            let file = try ScratchFile(10)
+            let descriptor = file.descriptor()
+            defer { close(descriptor) }
+            let before = try FileRegion(descriptor: descriptor, offset: -5, count: 3, closing: false)
+            #expect(before.offset == 0 && before.count == 3)
+            let empty = try FileRegion(descriptor: descriptor, offset: .max, count: -4, closing: false)
+            #expect(empty.count == 0)
+            let beyond = TransportError(.unsuitableFile, call: .fstat, errno: ENODATA, subject: file.path)
+            for (offset, count) in [(8, 3), (0, 11), (11, 1), (5, .max), (.max, 10), (.max, .max)] {
+                #expect(throws: beyond) {
+                    try FileRegion(descriptor: descriptor, offset: offset, count: count, closing: false)
+                }
+            }
+            expectHelpful(beyond)
         }
 
         /// A file that became shorter on the way leaves a hole in the stream: the channel ends, and says why.
@@ -181,13 +190,14 @@ extension WritePath {
             let file = try ScratchFile(100_000)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
-                let region = FileRegion(descriptor: file.descriptor(), offset: 0, count: 100_001)
+                let region = try FileRegion(path: file.path)
+                file.truncate(to: 99_999)
                 try await rig.run { channel in
                     channel.write(region, promise: log.promise(0))
                     channel.write(Buffer("behind"), completion: log.completion(1))
                     channel.flush()
                 }
-                #expect(await rig.peer.readToEnd() == file.bytes)
+                #expect(await rig.peer.readToEnd() == file.bytes.dropLast())
                 await rig.channel.closed()
                 #expect(log.done == [.done(0, .closed), .done(1, .closed)])
                 let later = await rig.channel.result(of: Buffer("later"))
@@ -203,17 +213,79 @@ extension WritePath {
             let offset = 5 << 30
             file.put(marker, at: offset)
             try await WritePath.withRig(engine) { rig in
-                rig.channel.write(FileRegion(descriptor: file.descriptor(), offset: offset, count: marker.count))
+                rig.channel.write(try FileRegion(descriptor: file.descriptor(), offset: offset, count: marker.count))
                 rig.channel.flush()
                 #expect(await rig.peer.read(marker.count) == marker)
             }
         }
 
-        /// What is not there, or must not be read, is an error at once.
-        @Test func missing() throws {
-            #expect(throws: TransportError(.invalidAddress, call: .open, errno: ENOENT)) {
-                try FileRegion(path: "/tmp/no such file \(getpid())")
+        /// What is not there is an error at once, about the file.
+        @Test func missing() async throws {
+            let path = "/tmp/no such file \(getpid())"
+            let error = await expectError(.invalidAddress, .open, ENOENT, about: path) { try FileRegion(path: path) }
+            #expect(error?.description.contains("there is no such file") == true)
+            await expectError(.invalidAddress, .open, ENOTDIR, about: "/dev/null/x") {
+                try FileRegion(path: "/dev/null/x")
             }
+            // C would see the file alone.
+            let file = try ScratchFile(10)
+            await expectError(.invalidAddress, .open, 0, about: file.path + #"\0.txt"#) {
+                try FileRegion(path: file.path + "\0.txt")
+            }
+        }
+
+        /// What is no regular file is refused when the region is made, and nobody waits: opening a pipe would, for a writer.
+        @Test func whatIsNoRegularFileIsRefused() async throws {
+            let pipe = "/tmp/write-path-pipe-\(getpid())"
+            try #require(mkfifo(pipe, 0o600) == 0)
+            defer { unlink(pipe) }
+            let socket = "/tmp/write-path-socket-\(getpid())"
+            let listener = try RawSocket.listen(on: SocketAddress(unixDomainSocketPath: socket))
+            defer { unlink(socket) }
+            let open = try Self.openDescriptors()
+            await expectError(.unsuitableFile, .fstat, ESPIPE, about: pipe) { try FileRegion(path: pipe) }
+            await expectError(.unsuitableFile, .fstat, EISDIR, about: "/tmp") { try FileRegion(path: "/tmp") }
+            await expectError(.unsuitableFile, .fstat, ESPIPE, about: "/dev/zero") { try FileRegion(path: "/dev/zero") }
+            await expectError(.unsuitableFile, .open, ENXIO, about: socket) { try FileRegion(path: socket) }
+            #expect(try Self.openDescriptors() == open)
+
+            for (path, errno) in [(pipe, ESPIPE), ("/tmp", EISDIR), ("/dev/zero", ESPIPE)] {
+                let descriptor = Glibc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+                try #require(descriptor >= 0)
+                await expectError(.unsuitableFile, .fstat, errno, about: path) {
+                    try FileRegion(descriptor: descriptor, offset: 0, count: 0)
+                }
+                // Still the caller's.
+                #expect(close(descriptor) == 0)
+            }
+            let name = "socket:"
+            let error = await expectError(.unsuitableFile, .fstat, ESPIPE) {
+                try FileRegion(descriptor: listener.descriptor, offset: 0, count: 1, closing: false)
+            }
+            #expect(error?.subject?.hasPrefix(name) == true)
+        }
+
+        /// What cannot be read would leave a hole in the stream later.
+        @Test func whatIsNotOpenForReadingIsRefused() async throws {
+            let file = try ScratchFile(100)
+            // O_PATH: a name, and nothing that could be read.
+            for flags in [O_WRONLY, 0o10000000] {
+                let descriptor = file.descriptor(flags)
+                await expectError(.unsuitableFile, .fstat, EBADF, about: file.path) {
+                    try FileRegion(descriptor: descriptor, offset: 0, count: 100)
+                }
+                #expect(close(descriptor) == 0)
+            }
+            await expectError(.unsuitableFile, .fstat, EBADF, about: "descriptor -1") {
+                try FileRegion(descriptor: -1, offset: 0, count: 0)
+            }
+        }
+
+        private static func openDescriptors() throws -> Set<String> {
+            try Set(
+                FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+                    try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+                }.filter { $0.hasPrefix("/tmp/write-path") || $0 == "/dev/zero" || $0 == "/tmp" })
         }
     }
 }

@@ -116,7 +116,10 @@ extension WritePath {
                 let offset = Int.random(in: 0..<200_000, using: &random)
                 let count = random.logUniform(1, 100_000)
                 let index = begin(Array(file.bytes[offset..<(offset + count)]))
-                let region = FileRegion(descriptor: file.descriptor(), offset: offset, count: count)
+                guard let region = try? FileRegion(descriptor: file.descriptor(), offset: offset, count: count) else {
+                    Issue.record("no region of \(count) bytes at \(offset)")
+                    return
+                }
                 let promise = WritePromise.callback { self.ended(index, $0) }
                 handles.append((index, channel.recorderContext.write(region, promise: promise)))
             }

@@ -28,6 +28,13 @@ extension WritePath {
             Glibc.close(descriptor)
         }
 
+        /// The whole file as a region, which cannot be read any more: the file is empty when it returns.
+        func unreadableRegion() throws -> FileRegion {
+            let region = try FileRegion(path: path)
+            truncate(to: 0)
+            return region
+        }
+
         func truncate(to size: Int) { #expect(Glibc.truncate(path, size) == 0) }
     }
 }
