@@ -10,7 +10,7 @@ SECONDS = 60
 TORTURE = swift build --package-path Tests/Torture -c release
 TORTURE_ARGUMENTS =
 
-.PHONY: help bench test test-without-uring check dependencies format warnings asan tsan ubsan torture torture-asan torture-tsan
+.PHONY: help bench test test-without-uring check dependencies format warnings holes asan tsan ubsan torture torture-asan torture-tsan
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
@@ -18,7 +18,7 @@ help:
 	@echo 'make test-without-uring   all tests where io_uring is forbidden'
 	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
 	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
-	@echo 'make check   formatter, warnings as errors, address, thread and undefined-behaviour sanitizers'
+	@echo 'make check   formatter, warnings as errors, what must not compile, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
 	@Scripts/dependencies
@@ -40,7 +40,7 @@ test-without-uring: dependencies
 	clang -O2 -Wall -o .build/without-io-uring Scripts/without-io-uring.c
 	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test
 
-check: format warnings asan tsan ubsan
+check: format warnings holes asan tsan ubsan
 
 format:
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
@@ -48,6 +48,10 @@ format:
 
 warnings: dependencies
 	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror
+
+# What would let two threads at a handler or a context: the compiler must refuse it.
+holes: dependencies
+	Scripts/holes --scratch-path .build-check
 
 # Optimised, because the accesses of debug builds happen in the uninstrumented standard library. Without jemalloc, which
 # no sanitizer supports. Leaks are not looked for: XCTest has some of its own.

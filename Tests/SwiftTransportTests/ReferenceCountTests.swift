@@ -127,7 +127,7 @@ extension Scenarios {
 
         /// What a loop counts while `rounds` messages of each connection are echoed.
         private func echo(
-            _ place: Place, _ message: [UInt8], _ handlers: @escaping @Sendable () -> [any ChannelHandler]
+            _ place: Place, _ message: [UInt8], _ handlers: @escaping @Sendable () -> sending [any ChannelHandler]
         ) async throws -> Counts {
             try await withGroup(place.engine) { group in
                 let server = try await group.serve(place, handlers: handlers)

@@ -21,7 +21,7 @@ public struct ClientBootstrap: Sendable {
     public func options(_ options: [ChannelOption]) -> ClientBootstrap { changed { $0.options += options } }
 
     /// The handlers of the channel, first to last. Called on the channel's loop before it connects.
-    public func handlers(_ make: @escaping @Sendable () -> [any ChannelHandler]) -> ClientBootstrap {
+    public func handlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ClientBootstrap {
         changed { $0.makeHandlers = make }
     }
 

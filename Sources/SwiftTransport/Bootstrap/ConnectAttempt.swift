@@ -217,7 +217,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 
     private func succeed(_ channel: Channel) {
-        for handler in makeHandlers() { channel.pipeline.addLast(handler) }
+        channel.pipeline.append(makeHandlers())
         channel.becomeActive()
         finish(.success(channel))
     }

@@ -132,7 +132,7 @@ final class ChildFactory: Sendable {
             report(error)
             return
         }
-        for handler in makeHandlers() { channel.pipeline.addLast(handler) }
+        channel.pipeline.append(makeHandlers())
         channel.becomeActive()
     }
 }

@@ -26,7 +26,7 @@ public struct ServerBootstrap: Sendable {
     public func childOptions(_ options: [ChannelOption]) -> ServerBootstrap { changed { $0.options += options } }
 
     /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection.
-    public func childHandlers(_ make: @escaping @Sendable () -> [any ChannelHandler]) -> ServerBootstrap {
+    public func childHandlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ServerBootstrap {
         changed { $0.makeHandlers = make }
     }
 

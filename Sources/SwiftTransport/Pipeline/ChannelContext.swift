@@ -2,7 +2,8 @@ internal import Synchronization
 
 /// A handler's place in the pipeline of its channel: how it passes events on and how it writes.
 ///
-/// Use it on the channel's loop only. To reach the channel from elsewhere, keep ``channel``.
+/// Use it on the channel's loop only; the compiler lets it go nowhere else. To reach the channel from elsewhere, keep
+/// ``channel``.
 public final class ChannelContext {
     /// The channel.
     public let channel: Channel
@@ -148,6 +149,24 @@ public final class ChannelContext {
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {
         following(.inactive)?._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }
+    }
+
+    // MARK: Other handlers
+
+    /// Adds a handler to the pipeline. It may share state with this handler: both run on the channel's loop.
+    ///
+    /// One that is added behind sees the present event when this handler passes it on. Returns false, and adds nothing, when
+    /// this handler has left the pipeline.
+    @discardableResult
+    public func add(_ handler: any ChannelHandler, _ place: HandlerPlace) -> Bool {
+        assertOnLoop()
+        return channel.pipeline.add(handler, place, of: self)
+    }
+
+    /// The context of the first handler of type `H` in the same pipeline; `nil` when there is none.
+    public func context<H: ChannelHandler>(of type: H.Type) -> ChannelContext? {
+        assertOnLoop()
+        return channel.pipeline.context(of: type)
     }
 
     // MARK: Operations, towards the network

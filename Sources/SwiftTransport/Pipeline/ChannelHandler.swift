@@ -9,7 +9,7 @@
 ///         func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) { context.write(bytes) }
 ///         func channelReadComplete(_ context: ChannelContext) { context.flush() }
 ///     }
-public protocol ChannelHandler: AnyObject {
+public protocol ChannelHandler: AnyObject, SendableMetatype {
     /// What the handler wants to see; default ``ChannelEvents/all``. Naming only what it implements makes everything
     /// else pass it by. Events it does not name are not delivered to it.
     static var interests: ChannelEvents { get }

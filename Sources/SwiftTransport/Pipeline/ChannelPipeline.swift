@@ -1,24 +1,31 @@
-/// The handlers of a channel, in order. A view: as cheap as the channel itself. The channel's loop only.
+/// The handlers of a channel, in order. A view: as cheap as the channel itself. The channel's loop only: elsewhere each of
+/// its methods stops the program.
+///
+/// A handler runs on its channel's loop without a lock, so nobody else may have it: whoever adds one gives it away, which the
+/// compiler sees to (`sending`), and a context is lent for the length of a call. A handler that shares its own state with
+/// another one adds that through its context: ``ChannelContext/add(_:_:)``.
 public struct ChannelPipeline {
     let channel: Channel
 
-    /// Adds a handler behind the last one.
-    public func addLast(_ handler: any ChannelHandler) {
+    /// Adds a handler behind the last one. Returns false, and adds nothing, when the channel is closed.
+    @discardableResult
+    public func addLast(_ handler: sending any ChannelHandler) -> Bool {
         channel.eventLoop.preconditionOnLoop()
-        insert(ChannelContext(handler, channel: channel), behind: channel.lastContext)
+        return insert(handler, behind: channel.lastContext)
     }
 
-    /// Adds a handler before the first one.
-    public func addFirst(_ handler: any ChannelHandler) {
+    /// Adds a handler before the first one. Returns false, and adds nothing, when the channel is closed.
+    @discardableResult
+    public func addFirst(_ handler: sending any ChannelHandler) -> Bool {
         channel.eventLoop.preconditionOnLoop()
-        insert(ChannelContext(handler, channel: channel), behind: nil)
+        return insert(handler, behind: nil)
     }
 
-    /// Adds a handler behind the place of `context`.
-    public func add(_ handler: any ChannelHandler, behind context: ChannelContext) {
+    /// Adds a handler behind the place of `context`. Returns false, and adds nothing, when that has left this pipeline.
+    @discardableResult
+    public func add(_ handler: sending any ChannelHandler, behind context: ChannelContext) -> Bool {
         channel.eventLoop.preconditionOnLoop()
-        guard context.channel === channel, context.place == .taken else { return }
-        insert(ChannelContext(handler, channel: channel), behind: .passUnretained(context))
+        return context.channel === channel && add(handler, .behind, of: context)
     }
 
     /// Takes the handler at `context` out: no event reaches it any more, only the completions of its own writes. It may be
@@ -30,9 +37,20 @@ public struct ChannelPipeline {
         unlink(context)
     }
 
-    /// The context of the first handler of type `H`.
-    public func context<H: ChannelHandler>(of type: H.Type) -> ChannelContext? {
+    /// Calls `body` with the context of the first handler of type `H`, which is lent for the length of the call; `nil` when
+    /// there is none.
+    ///
+    ///     channel.pipeline.withContext(of: Session.self) { $0.fireUserEvent(Expired()) }
+    @discardableResult
+    public func withContext<H: ChannelHandler, Answer: Sendable, Failure: Error>(
+        of type: H.Type, _ body: @Sendable (ChannelContext) throws(Failure) -> Answer
+    ) throws(Failure) -> Answer? {
         channel.eventLoop.preconditionOnLoop()
+        guard let context = context(of: type) else { return nil }
+        return try body(context)
+    }
+
+    func context<H: ChannelHandler>(of type: H.Type) -> ChannelContext? {
         var candidate = channel.firstContext
         while let context = candidate?.takeUnretainedValue() {
             if context.handler is H { return context }
@@ -41,8 +59,25 @@ public struct ChannelPipeline {
         return nil
     }
 
-    private func insert(_ context: ChannelContext, behind place: Unmanaged<ChannelContext>?) {
-        guard channel.state != .closed else { return }
+    /// Adds what a bootstrap made, in order.
+    func append(_ handlers: [any ChannelHandler]) {
+        for handler in handlers { insert(handler, behind: channel.lastContext) }
+    }
+
+    func add(_ handler: any ChannelHandler, _ place: HandlerPlace, of context: ChannelContext) -> Bool {
+        guard context.place == .taken else { return false }
+        switch place {
+        case .first: return insert(handler, behind: nil)
+        case .before: return insert(handler, behind: context.previous)
+        case .behind: return insert(handler, behind: .passUnretained(context))
+        case .last: return insert(handler, behind: channel.lastContext)
+        }
+    }
+
+    @discardableResult
+    private func insert(_ handler: any ChannelHandler, behind place: Unmanaged<ChannelContext>?) -> Bool {
+        guard channel.state != .closed else { return false }
+        let context = ChannelContext(handler, channel: channel)
         let link = context.hold()
         context.previous = place
         if let place {
@@ -58,6 +93,7 @@ public struct ChannelPipeline {
             channel.lastContext = link
         }
         context.handler.handlerAdded(context)
+        return true
     }
 
     /// The links of the removed context stay as they are, so that what it is about to pass on still finds its way, over
@@ -84,4 +120,16 @@ public struct ChannelPipeline {
     func removeAll() {
         while let last = channel.lastContext { unlink(last.takeUnretainedValue()) }
     }
+}
+
+/// Where a handler adds another one: see ``ChannelContext/add(_:_:)``.
+public enum HandlerPlace: Sendable {
+    /// At the network's end of the pipeline.
+    case first
+    /// Next to the handler, towards the network.
+    case before
+    /// Next to the handler, towards the application.
+    case behind
+    /// At the application's end of the pipeline.
+    case last
 }

@@ -29,8 +29,10 @@ extension Scenarios {
                 #expect(!channel.isWritable)
                 #expect(channel.pendingBytes == 0)
                 try await group.turn {
-                    channel.pipeline.addLast(RecordingHandler(log))
-                    #expect(channel.pipeline.context(of: RecordingHandler.self) == nil)
+                    let isLast = channel.pipeline.addLast(RecordingHandler(log))
+                    let isFirst = channel.pipeline.addFirst(RecordingHandler(log))
+                    let found: Void? = channel.pipeline.withContext(of: RecordingHandler.self) { _ in }
+                    #expect(!isLast && !isFirst && found == nil)
                 }
                 #expect(log.value.events == [.added, .active, .inactive, .removed])
                 let received = try await blocking { peer.readToEnd() }

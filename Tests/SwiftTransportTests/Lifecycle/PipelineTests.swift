@@ -37,7 +37,7 @@ extension Scenarios {
                 let (_, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
                     [
                         RecordingHandler {
-                            $0.onActive = { $0.channel.pipeline.add(RecordingHandler(added), behind: $0) }
+                            $0.onActive = { $0.add(RecordingHandler(added), .behind) }
                         }, RecordingHandler(last),
                     ]
                 }
@@ -61,7 +61,7 @@ extension Scenarios {
                     [
                         RecordingHandler {
                             $0.onRead = { context, _ in
-                                if let victim = context.channel.pipeline.context(of: Victim.self) {
+                                if let victim = context.context(of: Victim.self) {
                                     context.channel.pipeline.remove(victim)
                                     context.channel.pipeline.remove(victim)
                                 }
@@ -99,6 +99,61 @@ extension Scenarios {
             }
         }
 
+        /// Through its context a handler adds others that share its state, wherever it likes, while it has a place itself.
+        @Test(arguments: Engine.allCases) func aHandlerAddsOthers(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let log = Watched<[String]>([])
+                let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
+                    [Adding("a", log), Adding("adder", log), Adding("z", log)]
+                }
+                await group.settle()
+                try await group.turn {
+                    channel.pipeline.withContext(of: Adding.self) { #expect(($0.handler as? Adding)?.name == "a") }
+                    log.update { $0 = [] }
+                    channel.pipeline.addFirst(Adding("start", log))
+                    channel.pipeline.withContext(of: Adding.self) { $0.fireUserEvent(1) }
+                }
+                let all = ["first", "a", "before", "adder", "behind", "z", "last"]
+                #expect(log.value == ["a", "adder", "behind", "z", "last"])
+                try await group.turn {
+                    log.update { $0 = [] }
+                    channel.pipeline.withContext(of: Adding.self) { first in
+                        #expect((first.handler as? Adding)?.name == "first")
+                        channel.pipeline.addFirst(Adding("start", log))
+                        first.context(of: Adding.self)?.fireUserEvent(2)
+                        #expect(first.context(of: EchoHandler.self) == nil)
+                        channel.pipeline.remove(first)
+                        let isAdded = channel.pipeline.add(Adding("late", log), behind: first)
+                        #expect(!isAdded && !first.add(Adding("late", log), .behind))
+                        #expect(!first.add(Adding("late", log), .last))
+                    }
+                }
+                #expect(log.value.filter { $0 != "start" } == all)
+                peer.close()
+            }
+        }
+
+        /// A context belongs to one pipeline.
+        @Test(arguments: Engine.allCases) func aContextOfAnotherChannel(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let place = Place(engine: engine, network: .unix)
+                let (one, onePeer) = try await group.connection(place) { [RecordingHandler()] }
+                let (other, otherPeer) = try await group.connection(place)
+                try await group.turn {
+                    one.pipeline.withContext(of: RecordingHandler.self) { context in
+                        let isAdded = other.pipeline.add(EchoHandler(), behind: context)
+                        #expect(!isAdded)
+                        other.pipeline.remove(context)
+                    }
+                    let stays: Void? = one.pipeline.withContext(of: RecordingHandler.self) { _ in }
+                    let other: Void? = other.pipeline.withContext(of: EchoHandler.self) { _ in }
+                    #expect(stays != nil && other == nil)
+                }
+                onePeer.close()
+                otherPeer.close()
+            }
+        }
+
         /// Handlers and channel hold each other while the channel lives, and let go when it is closed: with every context that
         /// left earlier.
         @Test(arguments: Place.all) func nothingIsKeptAfterTheClose(_ place: Place) async throws {
@@ -110,7 +165,7 @@ extension Scenarios {
                     }
                     #expect(counter.value == 3)
                     try await group.turn {
-                        channel.pipeline.remove(channel.pipeline.context(of: Counted.self)!)
+                        channel.pipeline.withContext(of: Counted.self) { channel.pipeline.remove($0) }
                         channel.pipeline.addFirst(Counted(counter))
                     }
                     peer.close()
@@ -135,6 +190,29 @@ private final class Victim: ChannelHandler {
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
         log.update { $0.events.append(.read) }
         context.fireChannelRead(bytes)
+    }
+}
+
+/// Writes down its name at each event; the one named "adder" adds a handler at every place at the first.
+private final class Adding: ChannelHandler {
+    static let interests: ChannelEvents = [.userEvent]
+    let name: String
+    private let log: Watched<[String]>
+    private var hasAdded = false
+    init(_ name: String, _ log: Watched<[String]>) {
+        self.name = name
+        self.log = log
+    }
+    func userEvent(_ context: ChannelContext, _ event: any Sendable) {
+        log.update { $0.append(name) }
+        if name == "adder", !hasAdded {
+            hasAdded = true
+            #expect(context.add(Adding("first", log), .first))
+            #expect(context.add(Adding("before", log), .before))
+            #expect(context.add(Adding("behind", log), .behind))
+            #expect(context.add(Adding("last", log), .last))
+        }
+        context.fireUserEvent(event)
     }
 }
 

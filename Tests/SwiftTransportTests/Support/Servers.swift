@@ -20,7 +20,8 @@ final class Announcer: ChannelHandler {
 extension EventLoopGroup {
     /// A server whose channels the test can get hold of. The handlers see the channel become active before the test does.
     func serve(
-        _ place: Place, _ options: ChannelOption..., handlers: @escaping @Sendable () -> [any ChannelHandler] = { [] }
+        _ place: Place, _ options: ChannelOption...,
+        handlers: @escaping @Sendable () -> sending [any ChannelHandler] = { [] }
     ) async throws -> (address: SocketAddress, accepted: Accepted, server: ServerChannel) {
         let accepted = Accepted([])
         var bootstrap = ServerBootstrap(group: self).childHandlers { handlers() + [Announcer(accepted)] }
@@ -32,7 +33,7 @@ extension EventLoopGroup {
     /// A channel of ours and a raw socket at its other end.
     func connection(
         _ place: Place, _ options: ChannelOption..., peerReceiveBuffer: Int32? = nil,
-        handlers: @escaping @Sendable () -> [any ChannelHandler] = { [] }
+        handlers: @escaping @Sendable () -> sending [any ChannelHandler] = { [] }
     ) async throws -> (channel: Channel, peer: RawSocket) {
         let accepted = Accepted([])
         var bootstrap = ServerBootstrap(group: self).childHandlers { handlers() + [Announcer(accepted)] }

@@ -19,12 +19,13 @@ extension Scenarios {
                 while log.value.count(of: .completed(UInt64(writes.value), .outboundQueueFull)) == 0 {
                     try #require(writes.value < 10_000)
                     try await group.turn {
-                        let context = channel.pipeline.context(of: RecordingHandler.self)!
                         let tag = writes.value + 1
                         writes.update { $0 = tag }
                         let bytes = Pattern(seed: 8).bytes(at: (tag - 1) * Self.piece, count: Self.piece)
-                        context.write(Buffer(bytes), tag: UInt64(tag))
-                        context.flush()
+                        channel.pipeline.withContext(of: RecordingHandler.self) { context in
+                            context.write(Buffer(bytes), tag: UInt64(tag))
+                            context.flush()
+                        }
                         #expect(channel.pendingBytes <= Self.mark.hardLimit.bytes)
                     }
                 }
@@ -61,11 +62,12 @@ extension Scenarios {
                 while channel.isActive {
                     try #require(writes.value < 10_000)
                     try await group.turn {
-                        guard let context = channel.pipeline.context(of: RecordingHandler.self) else { return }
-                        let offset = writes.value * Self.piece
-                        writes.update { $0 += 1 }
-                        context.write(Buffer(Pattern(seed: 8).bytes(at: offset, count: Self.piece)))
-                        context.flush()
+                        channel.pipeline.withContext(of: RecordingHandler.self) { context in
+                            let offset = writes.value * Self.piece
+                            writes.update { $0 += 1 }
+                            context.write(Buffer(Pattern(seed: 8).bytes(at: offset, count: Self.piece)))
+                            context.flush()
+                        }
                     }
                 }
                 let end = try await log.wait(for: "the end") { $0.events.last == .removed }

@@ -31,7 +31,7 @@ enum HopCost {
 
     private static func drive(_ channel: Channel, on stage: MicroStage) async throws -> MicroFigure {
         let figure = try await stage.onLoop {
-            channel.pipeline.context(of: Source.self).map { context in
+            channel.pipeline.withContext(of: Source.self) { context in
                 let payload = Buffer([UInt8](repeating: 7, count: 64))
                 let meter = ThreadMeter()
                 for _ in 0..<reads { context.fireChannelRead(payload) }

@@ -33,7 +33,7 @@ struct MicroStage {
     }
 
     /// A connection on the measured loop.
-    func connect(_ handlers: @escaping @Sendable () -> [any ChannelHandler] = { [] }) async throws -> Channel {
+    func connect(_ handlers: @escaping @Sendable () -> sending [any ChannelHandler] = { [] }) async throws -> Channel {
         try await ClientBootstrap(group: measured).handlers(handlers).connect(to: drain)
     }
 

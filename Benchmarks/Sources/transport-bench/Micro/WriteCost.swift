@@ -37,12 +37,11 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
     }
 
     private func begin(_ channel: Channel, _ continuation: CheckedContinuation<MicroFigure, any Error>) {
-        guard let context = channel.pipeline.context(of: WriteCost.self) else {
-            return continuation.resume(throwing: BenchError("the connection closed before the first write"))
-        }
         self.continuation = continuation
         end = channel.eventLoop.now + Self.warmUpNanoseconds
-        writeBatch(context)
+        if channel.pipeline.withContext(of: WriteCost.self, { self.writeBatch($0) }) == nil {
+            finish(.failure(BenchError("the connection closed before the first write")))
+        }
     }
 
     private func writeBatch(_ context: ChannelContext) {
