@@ -230,21 +230,23 @@ static int epoll_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
     ct_assert(!(slot->readiness & CT_SENT));
     slot->sends_in_flight++;
     if (ct_unlikely(!(slot->readiness & CT_WRITABLE))) return 0;
-    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    ssize_t sent;
-    if (count == 1) {
-        sent = send(slot->fd, vectors->iov_base, vectors->iov_len, flags);
-    } else {
-        struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
-        sent = sendmsg(slot->fd, &message, flags);
-    }
-    if (ct_unlikely(sent < 0 && errno == EAGAIN)) {
+    int sent = ct_socket_send(slot->fd, vectors, count);
+    if (ct_unlikely(sent == -EAGAIN)) {
         // The edge that ends it posts -EAGAIN; the caller has the bytes, so the engine keeps no vectors.
         slot->readiness &= (uint8_t)~CT_WRITABLE;
         return 0;
     }
-    send_ended(loop, slot, sent >= 0 ? (int32_t)sent : errno == EINTR ? -EAGAIN : -errno);
+    send_ended(loop, slot, sent == -EINTR ? -EAGAIN : sent);
     return 0;
+}
+
+static int epoll_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    int result = epoll_register(loop, slot);
+    if (result < 0) return result;
+    if (!(slot->readiness & CT_WRITABLE)) return -EAGAIN;
+    int sent = ct_socket_send(slot->fd, vectors, count);
+    if (sent == -EAGAIN) slot->readiness &= (uint8_t)~CT_WRITABLE;
+    return sent;
 }
 
 static void connect_ended(ct_loop *loop, ct_slot *slot, int error) {
@@ -415,7 +417,7 @@ static ct_event epoll_send_event(ct_loop *loop, ct_slot *slot) {
     loop->statistics.sends++;
     if (result > 0) loop->statistics.sent_bytes += (uint64_t)result;
     ct_slot_operation_ended(loop, slot);
-    return (ct_event){.kind = CT_EVENT_SEND, .context = slot->context, .result = result};
+    return (ct_event){.kind = CT_EVENT_SEND, .context = slot->context, .token = slot->send_tag, .result = result};
 }
 
 static uint32_t epoll_serve_slot(ct_loop *loop, ct_slot *slot, ct_event *events, uint32_t capacity) {
@@ -520,6 +522,7 @@ const ct_engine ct_engine_epoll = {
     .receive = epoll_receive,
     .receive_stop = epoll_receive_stop,
     .send = epoll_send,
+    .send_now = epoll_send_now,
     .connect = epoll_connect,
     .interrupt = epoll_interrupt,
     .forget = epoll_forget,

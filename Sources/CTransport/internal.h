@@ -22,7 +22,9 @@ CT_COLD _Noreturn void ct_assertion_failed(const char *condition, const char *fi
 
 // ---------------------------------------------------------------------------------------------------------- tokens
 
-// kind:8 | generation:24 | slot:32. No pointer ever comes back from the kernel.
+// kind:8 | generation:24 | tag:10 | slot:22. No pointer ever comes back from the kernel. Only zero-copy sends have a tag.
+#define CT_TOKEN_INDEX_BITS 22u
+#define CT_TOKEN_INDEX_MASK ((1u << CT_TOKEN_INDEX_BITS) - 1)
 enum ct_operation : uint8_t {
     CT_OP_RECEIVE = 1,
     CT_OP_SEND,
@@ -38,12 +40,18 @@ static inline uint64_t ct_token(enum ct_operation op, const ct_slot *slot) {
 }
 static inline enum ct_operation ct_token_operation(uint64_t token) { return (enum ct_operation)(token >> 56); }
 static inline uint32_t ct_token_generation(uint64_t token) { return (uint32_t)(token >> 32) & 0xFFFFFF; }
-static inline uint32_t ct_token_index(uint64_t token) { return (uint32_t)token; }
+static inline uint32_t ct_token_index(uint64_t token) { return (uint32_t)token & CT_TOKEN_INDEX_MASK; }
+static inline uint16_t ct_token_tag(uint64_t token) { return (uint16_t)((uint32_t)token >> CT_TOKEN_INDEX_BITS); }
+static inline uint64_t ct_token_tagged(enum ct_operation op, const ct_slot *slot) {
+    return ct_token(op, slot) | (uint64_t)slot->send_tag << CT_TOKEN_INDEX_BITS;
+}
 
 // ----------------------------------------------------------------------------------------------------------- slots
 
 #define CT_SLOTS_PER_BLOCK 1024u
 #define CT_SLOT_BLOCKS_MAX 4096u   // 4 Mi connections a loop
+_Static_assert(CT_SLOTS_PER_BLOCK * CT_SLOT_BLOCKS_MAX <= 1u << CT_TOKEN_INDEX_BITS, "a slot's index fits a token");
+_Static_assert(CT_SEND_TAG_MAX < 1u << (32 - CT_TOKEN_INDEX_BITS), "so does a tag");
 
 typedef struct ct_slot_list {      // FIFO through ct_slot.next
     uint32_t head, tail;           // index + 1; 0 is empty
@@ -155,6 +163,8 @@ typedef struct ct_engine {
     int (*receive)(ct_loop *loop, ct_slot *slot);
     void (*receive_stop)(ct_loop *loop, ct_slot *slot);
     int (*send)(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy);
+    // Bytes or -errno, of a system call of its own.
+    int (*send_now)(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
     int (*connect)(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length);
     // Makes everything in flight complete soon.
     void (*interrupt)(ct_loop *loop, ct_slot *slot);
@@ -190,6 +200,9 @@ static inline void ct_fail(ct_failure *failure, enum ct_call call, int error) {
 
 // No receive memory for `slot`: it waits, first come first served, until some comes back (never on a timer).
 void ct_loop_starve(ct_loop *loop, ct_slot *slot);
+
+// What the kernel takes without waiting. Bytes or -errno.
+int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count);
 
 void ct_memory_bind_arena(void);
 void *_Nullable ct_memory_allocate_pages(uint64_t size);

@@ -200,21 +200,30 @@ void ct_receive_stop(ct_loop *loop, ct_slot *slot) {
     loop->engine->receive_stop(loop, slot);
 }
 
-int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+static int loop_send(
+    ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy, uint16_t tag) {
     ct_assert(slot->sends_in_flight == 0);
-    return slot->state == CT_SLOT_OPEN ? loop->engine->send(loop, slot, vectors, count, false) : -EPIPE;
+    if (slot->state != CT_SLOT_OPEN) return -EPIPE;
+    slot->send_tag = tag;
+    return loop->engine->send(loop, slot, vectors, count, zero_copy);
 }
 
-int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
-    ct_assert(slot->sends_in_flight == 0);
-    return slot->state == CT_SLOT_OPEN ? loop->engine->send(loop, slot, vectors, count, ct_probe()->send_zero_copy) : -EPIPE;
+int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    return loop_send(loop, slot, vectors, count, false, 0);
+}
+
+int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, uint16_t tag) {
+    ct_assert(tag <= CT_SEND_TAG_MAX);
+    return loop_send(loop, slot, vectors, count, ct_probe()->send_zero_copy, tag);
 }
 
 int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    ct_assert(slot->sends_in_flight == 0);
+    if (slot->state != CT_SLOT_OPEN) return -EPIPE;
+    int sent = loop->engine->send_now(loop, slot, vectors, count);
     loop->statistics.sends++;
-    struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
-    ssize_t sent = sendmsg(slot->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return sent >= 0 ? (int)sent : errno == EINTR ? -EAGAIN : -errno;
+    if (sent > 0) loop->statistics.sent_bytes += (uint64_t)sent;
+    return sent == -EINTR ? -EAGAIN : sent;
 }
 
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {

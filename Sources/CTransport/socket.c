@@ -62,6 +62,18 @@ int ct_socket_set_linger(int fd, bool on, int seconds) {
 
 int ct_socket_shutdown_output(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
 
+int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count) {
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    ssize_t sent;
+    if (count == 1) {
+        sent = send(fd, vectors->iov_base, vectors->iov_len, flags);
+    } else {
+        struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
+        sent = sendmsg(fd, &message, flags);
+    }
+    return sent >= 0 ? (int)sent : -errno;
+}
+
 int ct_socket_unsent(int fd) {
     int bytes = 0;
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;

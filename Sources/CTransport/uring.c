@@ -217,9 +217,14 @@ static int uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
         else io_uring_prep_sendmsg(sqe, slot->fd, message, MSG_NOSIGNAL);
     }
     if (zero_copy) sqe->ioprio |= CT_IORING_SEND_ZC_REPORT_USAGE;
-    io_uring_sqe_set_data64(sqe, ct_token(zero_copy ? CT_OP_SEND_ZERO_COPY : CT_OP_SEND, slot));
+    io_uring_sqe_set_data64(sqe, zero_copy ? ct_token_tagged(CT_OP_SEND_ZERO_COPY, slot) : ct_token(CT_OP_SEND, slot));
     slot->sends_in_flight++;
     return 0;
+}
+
+static int uring_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    (void)loop;
+    return ct_socket_send(slot->fd, vectors, count);
 }
 
 static int uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
@@ -245,7 +250,7 @@ static void uring_interrupt(ct_loop *loop, ct_slot *slot) {
     if (slot->receive_armed) uring_cancel(loop, ct_token(CT_OP_RECEIVE, slot));
     if (slot->sends_in_flight) {
         uring_cancel(loop, ct_token(CT_OP_SEND, slot));
-        uring_cancel(loop, ct_token(CT_OP_SEND_ZERO_COPY, slot));
+        uring_cancel(loop, ct_token_tagged(CT_OP_SEND_ZERO_COPY, slot));
     }
 }
 
@@ -355,6 +360,7 @@ static void uring_sent(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *
     loop->statistics.sends++;
     if (cqe->res > 0) loop->statistics.sent_bytes += (uint64_t)cqe->res;
     event->kind = CT_EVENT_SEND;
+    event->token = slot->send_tag;
     event->result = cqe->res == -EINTR ? -EAGAIN : cqe->res;
     if (cqe->flags & IORING_CQE_F_MORE) {
         event->flags |= CT_EVENT_MORE;
@@ -393,6 +399,7 @@ static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_ev
         ct_assert(slot->notifications_in_flight > 0);
         slot->notifications_in_flight--;
         event->kind = CT_EVENT_NOTIFICATION;
+        event->token = ct_token_tag(cqe->user_data);
         if ((uint32_t)cqe->res & CT_IORING_NOTIF_USAGE_ZC_COPIED) event->flags |= CT_EVENT_COPIED;
         ct_slot_operation_ended(loop, slot);
         return true;
@@ -463,6 +470,7 @@ const ct_engine ct_engine_uring = {
     .receive = uring_receive,
     .receive_stop = uring_receive_stop,
     .send = uring_send,
+    .send_now = uring_send_now,
     .connect = uring_connect,
     .interrupt = uring_interrupt,
     .forget = uring_forget,

@@ -42,6 +42,12 @@ final class Endpoint {
     private var outgoingOffset = 0
     private var vectorCount = 1
     private var zeroCopy = false
+    /// The tag of the next zero-copy send; counted up with each, and round.
+    var tag: UInt16 = 0
+    /// The tags that came back, with "a notification follows" (in `owed`), and with the notifications.
+    private(set) var sentTags: [UInt16] = []
+    private(set) var owedTags: [UInt16] = []
+    private(set) var notifiedTags: [UInt16] = []
 
     init(slot: UnsafeMutablePointer<ct_slot>, id: Int) {
         self.slot = slot
@@ -73,8 +79,20 @@ final class Endpoint {
         let vectors = stride(from: 0, to: rest.count, by: piece).map {
             iovec(iov_base: rest.baseAddress! + $0, iov_len: min(piece, rest.count - $0))
         }
-        let call = zeroCopy ? ct_send_zero_copy : ct_send
-        return call(loop.loop, slot, vectors, UInt32(vectors.count))
+        if !zeroCopy { return ct_send(loop.loop, slot, vectors, UInt32(vectors.count)) }
+        let result = ct_send_zero_copy(loop.loop, slot, vectors, UInt32(vectors.count), tag)
+        tag = (tag + 1) % UInt16(CT_SEND_TAG_MAX + 1)
+        return result
+    }
+
+    func noteTag(of event: ct_event) {
+        let tag = UInt16(event.token)
+        if event.kind == CT_EVENT_NOTIFICATION {
+            notifiedTags.append(tag)
+        } else {
+            sentTags.append(tag)
+            if event.has(CT_EVENT_MORE) { owedTags.append(tag) }
+        }
     }
 
     /// Hands over the rest if there is one.

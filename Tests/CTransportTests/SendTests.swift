@@ -98,4 +98,35 @@ import Testing
             #expect(notifications == (engine == .uring ? sends : 0))
         }
     }
+
+    /// Results and notifications of zero-copy sends say which send they belong to, the largest tag too; plain sends have
+    /// tag 0, and a slot far from the first keeps its events to itself.
+    @Test(arguments: Engine.available)
+    func zeroCopyEventsCarryTheTagOfTheirSend(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            var pairs: [(Endpoint, Peer)] = []
+            for _ in 0..<40 { pairs.append(try loop.connection(.tcp)) }
+            for (i, (endpoint, peer)) in pairs.enumerated() where i % 13 == 0 {
+                let first = UInt16(CT_SEND_TAG_MAX) - 3
+                endpoint.tag = first
+                for _ in 0..<8 {
+                    // Nobody reads meanwhile: notifications stay out while more is sent.
+                    #expect(endpoint.send(pattern(40_000), zeroCopy: true, on: loop) == 0)
+                    #expect(loop.reaches { endpoint.outgoing == nil })
+                }
+                let sends = endpoint.sentTags.count
+                #expect(endpoint.sentTags == (0..<sends).map { (first + UInt16($0)) % UInt16(CT_SEND_TAG_MAX + 1) })
+                #expect(
+                    loop.reaches {
+                        peer.read().count == 320_000 && endpoint.slot.pointee.notifications_in_flight == 0
+                    })
+                #expect(endpoint.notifiedTags.sorted() == endpoint.owedTags.sorted())
+                if engine == .uring { #expect(endpoint.owedTags == endpoint.sentTags) }
+                #expect(endpoint.send([1], on: loop) == 0)
+                #expect(loop.reaches { endpoint.outgoing == nil })
+                #expect(endpoint.sentTags.last == 0)
+                #expect(Set(peer.read().suffix(1)) == [1])
+            }
+        }
+    }
 }

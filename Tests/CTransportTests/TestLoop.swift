@@ -99,9 +99,12 @@ final class TestLoop {
             endpoint.note(result >= 0 ? .accepted(more: event.has(CT_EVENT_MORE)) : .acceptFailed(-result))
         case CT_EVENT_RECEIVE: handleReceive(event, endpoint)
         case CT_EVENT_SEND:
+            endpoint.noteTag(of: event)
             if result != -EAGAIN { endpoint.note(result >= 0 ? .sent(bytes: Int(result)) : .sendFailed(-result)) }
             endpoint.sendEnded(result, on: self)
-        case CT_EVENT_NOTIFICATION: endpoint.note(.notified)
+        case CT_EVENT_NOTIFICATION:
+            endpoint.noteTag(of: event)
+            endpoint.note(.notified)
         case CT_EVENT_CONNECT: endpoint.note(result == 0 ? .connected : .connectFailed(-result))
         case CT_EVENT_CLOSED:
             endpoint.note(.closed)

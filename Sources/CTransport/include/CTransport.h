@@ -82,7 +82,7 @@ typedef struct ct_slot {
     uint8_t readiness;          // epoll engine only: what the last edges said
     bool input_ended;           // the end of the stream was received: nothing can be unread
     uint8_t discards;           // turns spent on reading away what nobody will read
-    uint8_t reserved[2];
+    uint16_t send_tag;          // of the zero-copy send in flight
     uint64_t engine_word;       // engine's own
     uint64_t reserved_word;
 } ct_slot;
@@ -94,7 +94,7 @@ enum ct_event_kind : uint16_t {
     CT_EVENT_ACCEPT = 1,    // result: the new descriptor, or -errno
     CT_EVENT_RECEIVE,       // result: bytes at `data`, 0 at end of stream, or -errno
     CT_EVENT_SEND,          // result: bytes the kernel took, -EAGAIN for "none, try again", or -errno
-    CT_EVENT_NOTIFICATION,  // the kernel no longer reads the memory of a zero-copy send
+    CT_EVENT_NOTIFICATION,  // the kernel no longer reads the memory of the zero-copy send with the tag `token`
     CT_EVENT_CONNECT,       // result: 0 or -errno
     CT_EVENT_CLOSED,        // the slot is free again; `context` is handed back for the last time
     CT_EVENT_TIMER,         // token: the timer; take it with ct_timer_take() before acting on it
@@ -112,7 +112,7 @@ typedef struct ct_event {
     void *_Nullable context;
     union {
         uint8_t *_Nullable data;    // RECEIVE
-        uint64_t token;             // TIMER
+        uint64_t token;             // TIMER: the timer; SEND and NOTIFICATION: the tag of a zero-copy send
     };
     ct_chunk *_Nullable chunk;      // RECEIVE: where `data` lies
     int32_t result;
@@ -222,8 +222,12 @@ int ct_receive_start(ct_loop *loop, ct_slot *slot);
 void ct_receive_stop(ct_loop *loop, ct_slot *slot);
 // One at a time per slot. The memory must live until the SEND event; the iovec array only during this call.
 int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
-// Zero-copy form: after the SEND event with CT_EVENT_MORE a NOTIFICATION follows, and the memory must live until then.
-int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
+// Zero-copy form: after the SEND event with CT_EVENT_MORE a NOTIFICATION follows, and the memory must live until then. Both
+// events carry `tag` (0 to CT_SEND_TAG_MAX), because notifications of later sends may come first.
+enum { CT_SEND_TAG_MAX = 1023 };
+int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, uint16_t tag);
+// Sends what the kernel takes within this call, while no other send is in flight. The bytes taken, perhaps not all;
+// -EAGAIN when it takes none now: ct_send() then waits until it does.
 int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length);
 // Ends everything in flight, waits for the last completion, closes the descriptor, then posts CLOSED. Idempotent.

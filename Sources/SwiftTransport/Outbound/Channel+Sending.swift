@@ -84,7 +84,7 @@ extension Channel {
         {
             // Alone: small headers do not belong into a zero-copy vector (netty#16130).
             zeroCopy.isInFlight = true
-            try checked(.send, ct_send_zero_copy(eventLoop.core, slot, vectors, 1))
+            try checked(.send, ct_send_zero_copy(eventLoop.core, slot, vectors, 1, 0))
         } else {
             try checked(.send, ct_send(eventLoop.core, slot, vectors, UInt32(count)))
         }
