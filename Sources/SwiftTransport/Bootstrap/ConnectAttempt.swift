@@ -61,11 +61,12 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 
     /// It never got to the loop, so nobody else has it.
-    override func reject() {
-        let error = TransportError(.loopShutDown, call: .connect, subject: subject)
-        continuation?.resume(returning: .failure(error))
+    override func reject(_ why: TransportError.Code) {
+        continuation?.resume(returning: .failure(TransportError(why, call: .connect, subject: subject)))
         continuation = nil
     }
+
+    override var mustArrive: Bool { false }
 
     // MARK: Beginning and end
 
@@ -86,7 +87,11 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     private func begin() {
         let limit = CallbackTimer { [unowned self] in self.timedOut() }
         self.limit = limit
-        limit.arm(on: loop, at: loop.now.advanced(by: timeout))
+        do throws(TransportError) {
+            try limit.arm(on: loop, at: loop.now.advanced(by: timeout))
+        } catch {
+            return fail(error.of(.connect))
+        }
         switch target {
         case .addresses(let addresses): tryAll(addresses)
         case .name(let host, let port):

@@ -70,7 +70,13 @@ final class Listener: Endpoint, @unchecked Sendable {
         eventLoop.pausedListeners.append(self)
         let timer = CallbackTimer { [unowned self] in self.resumeAccepting() }
         self.timer = timer
-        timer.arm(on: eventLoop, at: eventLoop.now.advanced(by: Self.pauseWithoutDescriptors))
+        do throws(TransportError) {
+            try timer.arm(on: eventLoop, at: eventLoop.now.advanced(by: Self.pauseWithoutDescriptors))
+        } catch {
+            // Then as often as the loop turns: dear, but who waits to be accepted has nobody else.
+            factory.report(error.of(.accept))
+            eventLoop.post(ClosureWork { _ in self.resumeAccepting() })
+        }
     }
 
     func resumeAccepting() {
@@ -119,7 +125,10 @@ final class ChildFactory: Sendable {
             open(descriptor, on: loop)
             return
         }
-        if !target.post(ClosureWork { self.open(descriptor, on: $0) }) { closeDescriptor(descriptor) }
+        if !target.post(ClosureWork { self.open(descriptor, on: $0) }) {
+            closeDescriptor(descriptor)
+            report(TransportError(.loopShutDown, call: .accept))
+        }
     }
 
     func report(_ error: TransportError) { errorHandler?(error.about(address.description)) }
@@ -129,7 +138,7 @@ final class ChildFactory: Sendable {
         do throws(TransportError) {
             try channel.open(descriptor, listener: false)
         } catch {
-            report(error)
+            report(error.of(.accept))
             return
         }
         channel.pipeline.append(makeHandlers())

@@ -116,13 +116,12 @@ public struct ServerBootstrap: Sendable {
                 continue
             }
             let listener = Listener(eventLoop: loop, factory: factory) { server.listenerClosed() }
-            let started = await loop.run { Self.start(listener, descriptor) }
-            switch started {
-            case .some(nil): server.add(listener)
-            case .some(let error): failure = error
-            case nil:
+            switch await loop.ask({ Self.start(listener, descriptor) }) {
+            case .success(nil): server.add(listener)
+            case .success(let error): failure = error
+            case .failure(let error):
                 closeDescriptor(descriptor)
-                failure = TransportError(.loopShutDown, call: .bind)
+                failure = error.of(.bind)
             }
         }
         if let failure {

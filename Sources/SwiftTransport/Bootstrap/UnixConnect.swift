@@ -38,8 +38,12 @@ final class UnixConnect {
     private func comeAgain() {
         let timer = CallbackTimer { [unowned self] in self.begin() }
         self.timer = timer
-        timer.arm(on: loop, at: loop.now.advanced(by: pause))
-        pause = min(pause * 2, Self.longestPause)
+        do throws(TransportError) {
+            try timer.arm(on: loop, at: loop.now.advanced(by: pause))
+            pause = min(pause * 2, Self.longestPause)
+        } catch {
+            finish(.failure(error.of(.connect)))
+        }
     }
 
     private func finish(_ outcome: Outcome) {

@@ -116,8 +116,10 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
         continuation = nil
     }
 
-    override func reject() {
+    override func reject(_ why: TransportError.Code) {
         if isAnnounced { channel.remotePending.wrappingSubtract(size, ordering: .relaxed) }
-        end(TransportError(.loopShutDown))
+        end(TransportError(why))
     }
+
+    override var mustArrive: Bool { false }
 }

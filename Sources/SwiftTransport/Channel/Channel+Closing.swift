@@ -165,7 +165,9 @@ extension Channel {
             self.awaitDelivery(after: min(pause * 2, Channel.longestLook))
         }
         ending.look = look
-        look.arm(on: eventLoop, at: eventLoop.now.advanced(by: pause))
+        let next = eventLoop.now.advanced(by: pause)
+        // Without a timer there is no later.
+        do throws(TransportError) { try look.arm(on: eventLoop, at: next) } catch { cutOff() }
     }
 
     // MARK: Limits
@@ -179,7 +181,7 @@ extension Channel {
         let timer = CallbackTimer { [unowned self] in self.cutOff() }
         ending.deadline = deadline
         ending.timer = timer
-        timer.arm(on: eventLoop, at: deadline)
+        do throws(TransportError) { try timer.arm(on: eventLoop, at: deadline) } catch { cutOff() }
     }
 
     /// The time is over.

@@ -182,8 +182,10 @@ private final class RemoteWrite: LoopWork {
         channel.caughtUp()
     }
 
-    override func reject() {
+    override func reject(_ why: TransportError.Code) {
         channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        completion.complete(TransportError(.loopShutDown))
+        completion.complete(TransportError(why))
     }
+
+    override var mustArrive: Bool { false }
 }

@@ -156,5 +156,9 @@ final class InboundWait: LoopWork, @unchecked Sendable {
     }
 
     override func run(on loop: EventLoop) { bridge.wait(self) }
-    override func reject() { loop.executor.late.run(on: loop.executor) { self.resume(self.bridge.takeLate()) } }
+    override func reject(_ why: TransportError.Code) {
+        guard why == .loopShutDown else { return resume(.failure(TransportError(why, call: .receive))) }
+        loop.executor.late.run(on: loop.executor) { self.resume(self.bridge.takeLate()) }
+    }
+    override var mustArrive: Bool { false }
 }

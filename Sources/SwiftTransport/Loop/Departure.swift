@@ -37,7 +37,8 @@ final class Departure {
         timer?.disarm(on: loop)
         let timer = CallbackTimer { [unowned self] in self.cutOff() }
         self.timer = timer
-        timer.arm(on: loop, at: end)
+        // Without a timer there is no later.
+        do throws(TransportError) { try timer.arm(on: loop, at: end) } catch { cutOff() }
     }
 
     private func cutOff() {
@@ -88,5 +89,5 @@ private final class DepartureWork: LoopWork {
     }
     override func run(on loop: EventLoop) { body(loop) }
     /// A loop that has ended has no channels.
-    override func reject() { answer(ShutdownReport()) }
+    override func reject(_ why: TransportError.Code) { answer(ShutdownReport()) }
 }

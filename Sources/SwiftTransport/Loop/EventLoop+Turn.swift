@@ -121,7 +121,7 @@ extension EventLoop {
             tellCompletions()
         }
         releaseRemovedContexts()
-        while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).release() }
+        while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).takeRetainedValue().drop() }
         outboundMemory.deallocate()
         ct_loop_destroy(core)
         executor.late.begin(on: executor)

@@ -94,25 +94,40 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Runs `body` on the loop's thread, soon, in the order of the calls of each thread. Returns at once.
     ///
-    /// Allocates two small objects. After the loop has shut down `body` is not run and the result is false.
+    /// Allocates two small objects. After the loop has shut down, and when there is no memory to bring it there, `body` is not
+    /// run and the result is false.
     @discardableResult
     public func execute(_ body: @escaping @Sendable () -> Void) -> Bool {
         post(ExecuteWork(body))
     }
 
-    /// Runs `body` on the loop's thread and returns what it returns; `nil` after the loop has shut down.
+    /// Runs `body` on the loop's thread and returns what it returns; `nil`, without having run it, after the loop has shut
+    /// down, and when there is no memory to bring it there.
     public func run<Answer: Sendable>(_ body: @escaping @Sendable () -> Answer) async -> Answer? {
-        if isCurrent { return body() }
-        return await withUnsafeContinuation { continuation in
-            post(QuestionWork(continuation) { _ in body() })
-        }
+        if case .success(let answer) = await ask(body) { answer } else { nil }
+    }
+
+    /// The same, with the reason.
+    func ask<Answer: Sendable>(_ body: @escaping @Sendable () -> Answer) async -> Result<Answer, TransportError> {
+        if isCurrent { return .success(body()) }
+        return await withUnsafeContinuation { post(QuestionWork($0, body)) }
     }
 
     /// Runs `body` on the loop's thread once `delay` is over, never early, late by at most a millisecond and what the
-    /// turn takes. Any thread. When the loop shuts down first, `body` is dropped.
+    /// turn takes. Any thread.
+    ///
+    ///     loop.schedule(after: .seconds(5)) { retry() } otherwise: { error in giveUp(error) }
+    ///
+    /// - Parameter otherwise: called once instead of `body` when that will never run: with `.loopShutDown` when the loop ends
+    ///   first (after its last channel has closed, on its thread) or has ended already (at once, on this thread), with
+    ///   `.outOfMemory` when there is none for the timer. Not when the task is cancelled. Default: nobody is told.
     @discardableResult
-    public func schedule(after delay: Duration, _ body: @escaping @Sendable () -> Void) -> ScheduledTask {
-        let task = ScheduledTask(loop: self, deadline: ct_clock_now().advanced(by: delay), body: body)
+    public func schedule(
+        after delay: Duration, _ body: @escaping @Sendable () -> Void,
+        otherwise: (@Sendable (TransportError) -> Void)? = nil
+    ) -> ScheduledTask {
+        let task = ScheduledTask(
+            loop: self, deadline: ct_clock_now().advanced(by: delay), body: body, otherwise: otherwise)
         task.arm()
         return task
     }
@@ -124,7 +139,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// For the runtime: takes a job for the loop's thread. Any thread.
     public func enqueue(_ job: UnownedJob) {
-        if !post(ct_message(.serialJob, job)) { executor.late.run(job, isolatedTo: self, on: executor) }
+        if offer(ct_message(.serialJob, job)) != nil { executor.bring(job, isolatedTo: self) }
     }
 
     /// For the runtime, and for an actor's `unownedExecutor`.
@@ -149,19 +164,39 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: The mailbox
 
-    /// False once the loop has shut down; `work` was rejected then.
+    /// False when `work` was rejected: the loop has shut down, or there was no memory to bring it there.
     @discardableResult
     func post(_ work: LoopWork) -> Bool {
-        let word = Unmanaged.passRetained(work).toOpaque()
-        if post(ct_message(kind: LoopMessage.work.rawValue, word: word)) { return true }
-        Unmanaged<LoopWork>.fromOpaque(word).release()
-        work.reject()
-        return false
+        guard let why = offer(work) else { return true }
+        guard why == .outOfMemory, work.mustArrive else {
+            work.reject(why)
+            return false
+        }
+        // It is the loop's from here on.
+        nonisolated(unsafe) let work = work
+        Undelivered.shared.keep { self.deliver(work) }
+        return true
     }
 
-    fileprivate func post(_ message: ct_message) -> Bool {
-        if isCurrent && phase != .ended { return ct_mailbox_post_local(core, message) == 0 }
-        return ct_mailbox_post(mailbox, message) == 0
+    /// False when it must be tried again.
+    private func deliver(_ work: LoopWork) -> Bool {
+        let why = offer(work)
+        if why == .loopShutDown { work.reject(.loopShutDown) }
+        return why != .outOfMemory
+    }
+
+    private func offer(_ work: LoopWork) -> TransportError.Code? {
+        let word = Unmanaged.passRetained(work).toOpaque()
+        let why = offer(ct_message(kind: LoopMessage.work.rawValue, word: word))
+        if why != nil { Unmanaged<LoopWork>.fromOpaque(word).release() }
+        return why
+    }
+
+    /// Why the loop did not take it: `.loopShutDown` or `.outOfMemory`.
+    fileprivate func offer(_ message: ct_message) -> TransportError.Code? {
+        let isOpen = isCurrent && phase != .ended
+        let result = isOpen ? ct_mailbox_post_local(core, message) : ct_mailbox_post(mailbox, message)
+        return result == 0 ? nil : result == -ENOMEM ? .outOfMemory : .loopShutDown
     }
 }
 
@@ -181,16 +216,27 @@ final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         let message = ct_message(.taskJob, job)
-        if !postFromLoop(message), ct_mailbox_post(mailbox, message) != 0 {
-            late.run(job, isolatedTo: nil, on: self)
-        }
+        if !postFromLoop(message) { bring(job, isolatedTo: nil) }
+    }
+
+    /// From any thread, and when the loop cannot take it from its own. A job must run, or its task would hang for ever.
+    func bring(_ job: UnownedJob, isolatedTo loop: EventLoop?) {
+        if !deliver(job, isolatedTo: loop) { Undelivered.shared.keep { self.deliver(job, isolatedTo: loop) } }
+    }
+
+    /// False when it must be tried again.
+    private func deliver(_ job: UnownedJob, isolatedTo loop: EventLoop?) -> Bool {
+        let result = ct_mailbox_post(mailbox, ct_message(loop == nil ? .taskJob : .serialJob, job))
+        if result == -ENOMEM { return false }
+        if result != 0 { late.run(job, isolatedTo: loop, on: self) }
+        return true
     }
 
     /// True when this is the loop's own thread, which keeps the loop alive, and the loop took the message.
     private func postFromLoop(_ message: ct_message) -> Bool {
         guard let current = ct_current_context() else { return false }
         return Unmanaged<EventLoop>.fromOpaque(current)._withUnsafeGuaranteedRef {
-            $0.mailbox == mailbox && $0.post(message)
+            $0.mailbox == mailbox && $0.offer(message) == nil
         }
     }
 

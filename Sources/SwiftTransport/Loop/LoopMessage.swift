@@ -14,8 +14,12 @@ enum LoopMessage: UInt64 {
 class LoopWork {
     /// Runs on the loop's thread.
     func run(on loop: EventLoop) {}
-    /// The loop is gone: release whoever waits. Any thread.
-    func reject() {}
+    /// It will not run: tell whoever waits. Because the loop has shut down or, where ``mustArrive`` is false, because there was
+    /// no memory to bring it there. Any thread.
+    func reject(_ why: TransportError.Code) {}
+    /// Nobody could be told that there was no memory, so it is brought to the loop when there is some; out of its turn, which
+    /// is why work whose order counts is refused instead.
+    var mustArrive: Bool { true }
 }
 
 /// Work given as a closure.
@@ -30,16 +34,20 @@ final class ExecuteWork: LoopWork {
     private let body: @Sendable () -> Void
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     override func run(on loop: EventLoop) { body() }
+    override var mustArrive: Bool { false }
 }
 
 /// A question to the loop that somebody awaits.
 final class QuestionWork<Answer: Sendable>: LoopWork {
-    private let continuation: UnsafeContinuation<Answer?, Never>
-    private let body: (EventLoop) -> Answer
-    init(_ continuation: UnsafeContinuation<Answer?, Never>, _ body: @escaping (EventLoop) -> Answer) {
+    private let continuation: UnsafeContinuation<Result<Answer, TransportError>, Never>
+    private let body: () -> Answer
+    init(
+        _ continuation: UnsafeContinuation<Result<Answer, TransportError>, Never>, _ body: @escaping () -> Answer
+    ) {
         self.continuation = continuation
         self.body = body
     }
-    override func run(on loop: EventLoop) { continuation.resume(returning: body(loop)) }
-    override func reject() { continuation.resume(returning: nil) }
+    override func run(on loop: EventLoop) { continuation.resume(returning: .success(body())) }
+    override func reject(_ why: TransportError.Code) { continuation.resume(returning: .failure(TransportError(why))) }
+    override var mustArrive: Bool { false }
 }

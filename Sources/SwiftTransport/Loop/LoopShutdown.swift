@@ -72,5 +72,5 @@ private final class ShutdownWork: LoopWork {
         self.duration = duration
     }
     override func run(on loop: EventLoop) { loop.shutDown(shutdown, within: duration) }
-    override func reject() { shutdown.complete() }
+    override func reject(_ why: TransportError.Code) { shutdown.complete() }
 }

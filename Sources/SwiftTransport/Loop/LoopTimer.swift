@@ -4,11 +4,16 @@ internal import CTransport
 class LoopTimer {
     @exclusivity(unchecked) private final var handle: ct_timer = 0
 
-    final func arm(on loop: EventLoop, at deadline: UInt64) {
-        guard handle == 0, loop.phase != .ended else { return }
+    /// - Throws: `.outOfMemory`, `.loopShutDown`: it will not fire, and whoever counts on it must say what happens instead.
+    final func arm(on loop: EventLoop, at deadline: UInt64) throws(TransportError) {
+        guard handle == 0 else { return }
+        guard loop.phase != .ended else { throw TransportError(.loopShutDown) }
         let reference = Unmanaged.passRetained(self)
         handle = ct_timer_arm(loop.core, deadline, reference.toOpaque())
-        if handle == 0 { reference.release() }
+        guard handle != 0 else {
+            reference.release()
+            throw TransportError(.outOfMemory)
+        }
     }
 
     final func disarm(on loop: EventLoop) {
@@ -24,10 +29,19 @@ class LoopTimer {
         fired()
     }
 
+    final func drop() {
+        handle = 0
+        dropped()
+    }
+
+    /// The time has come.
     func fired() {}
+    /// The loop has ended first.
+    func dropped() {}
 }
 
-/// A timer of the library's own: calls back on the loop's thread.
+/// A timer of the library's own, whose owner does not outlive the loop's last channel or attempt: calls back on the loop's
+/// thread.
 final class CallbackTimer: LoopTimer {
     private let body: () -> Void
     init(_ body: @escaping () -> Void) { self.body = body }

@@ -1,18 +1,21 @@
 internal import Synchronization
 
-/// Work that is to run at a later time: see ``EventLoop/schedule(after:_:)``. Any thread may hold and cancel it.
+/// Work that is to run at a later time: see ``EventLoop/schedule(after:_:otherwise:)``. Any thread may hold and cancel it.
 public struct ScheduledTask: Sendable {
     private let timer: ScheduledTimer
 
-    init(loop: EventLoop, deadline: UInt64, body: @escaping @Sendable () -> Void) {
-        timer = ScheduledTimer(loop, deadline, body)
+    init(
+        loop: EventLoop, deadline: UInt64, body: @escaping @Sendable () -> Void,
+        otherwise: (@Sendable (TransportError) -> Void)?
+    ) {
+        timer = ScheduledTimer(loop, deadline, body, otherwise)
     }
 
     /// The loop it runs on.
     public var eventLoop: EventLoop { timer.loop }
 
-    /// Takes it back. True when it had not run and will not. What the closure holds is released at once on the loop's
-    /// thread, else as soon as the loop gets to it: a cancelled timer keeps nothing alive (N10).
+    /// Takes it back. True when neither of its closures has been called or will be. What they hold is released at once on the
+    /// loop's thread, else as soon as the loop gets to it: a cancelled timer keeps nothing alive (N10).
     @discardableResult
     public func cancel() -> Bool { timer.cancel() }
 
@@ -28,21 +31,26 @@ private final class ScheduledTimer: LoopTimer, @unchecked Sendable {
     // Any thread.
     private let state = Atomic<State>(.waiting)
     @exclusivity(unchecked) private var body: (@Sendable () -> Void)?
+    @exclusivity(unchecked) private var otherwise: (@Sendable (TransportError) -> Void)?
 
-    init(_ loop: EventLoop, _ deadline: UInt64, _ body: @escaping @Sendable () -> Void) {
+    init(
+        _ loop: EventLoop, _ deadline: UInt64, _ body: @escaping @Sendable () -> Void,
+        _ otherwise: (@Sendable (TransportError) -> Void)?
+    ) {
         self.loop = loop
         self.deadline = deadline
         self.body = body
+        self.otherwise = otherwise
     }
 
     /// Any thread.
     func arm() {
-        if loop.isCurrent { armNow() } else { loop.post(ClosureWork { _ in self.armNow() }) }
+        if loop.isCurrent { armNow() } else { loop.post(ArmWork(self)) }
     }
 
-    private func armNow() {
+    fileprivate func armNow() {
         guard state.load(ordering: .acquiring) == .waiting else { return }
-        arm(on: loop, at: deadline)
+        do throws(TransportError) { try arm(on: loop, at: deadline) } catch { end(error) }
     }
 
     /// Any thread.
@@ -55,15 +63,32 @@ private final class ScheduledTimer: LoopTimer, @unchecked Sendable {
     private func cancelNow() {
         disarm(on: loop)
         body = nil
+        otherwise = nil
     }
 
-    override func fired() {
-        let body = body
+    override func fired() { end(nil) }
+    override func dropped() { end(TransportError(.loopShutDown)) }
+
+    /// Calls the one or the other, unless it was cancelled, and lets go of both. The loop's thread, or that of the caller whose
+    /// loop never got the timer.
+    fileprivate func end(_ error: TransportError?) {
+        let (body, otherwise) = (body, otherwise)
         self.body = nil
-        if leave(.done) { body?() }
+        self.otherwise = nil
+        guard leave(.done) else { return }
+        if let error { otherwise?(error) } else { body?() }
     }
 
     private func leave(_ next: State) -> Bool {
         state.compareExchange(expected: .waiting, desired: next, ordering: .acquiringAndReleasing).exchanged
     }
+}
+
+/// Brings a timer to its loop.
+private final class ArmWork: LoopWork {
+    private let timer: ScheduledTimer
+    init(_ timer: ScheduledTimer) { self.timer = timer }
+    override func run(on loop: EventLoop) { timer.armNow() }
+    override func reject(_ why: TransportError.Code) { timer.end(TransportError(why)) }
+    override var mustArrive: Bool { false }
 }

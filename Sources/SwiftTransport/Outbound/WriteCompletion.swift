@@ -216,7 +216,7 @@ final class LateCompletion: LoopWork, @unchecked Sendable {
 
     override func run(on loop: EventLoop) { completion.completeHere(result) }
 
-    override func reject() {
+    override func reject(_ why: TransportError.Code) {
         guard let loop = completion.loop else { return completion.complete(result) }
         loop.executor.late.run(on: loop.executor) { self.completion.completeHere(self.result) }
     }
@@ -234,7 +234,7 @@ private final class LateProgress: LoopWork, @unchecked Sendable {
 
     override func run(on loop: EventLoop) { completion.reportHere(progress) }
 
-    override func reject() {
+    override func reject(_ why: TransportError.Code) {
         guard let loop = completion.loop else { return }
         loop.executor.late.run(on: loop.executor) { self.completion.reportHere(self.progress) }
     }

@@ -110,6 +110,39 @@ extension Scenarios {
             }
         }
 
+        /// A timer that does not fire says so, to whoever asked: when its loop ends first, and when it has ended already.
+        @Test(arguments: Engine.allCases) func aTimerOfALoopThatEndsSaysSo(_ engine: Engine) async throws {
+            let told = Watched<[String]>([])
+            let loop = try await withGroup(engine) { group in
+                let loop = group.loops[0]
+                let tasks = ["waits", "is cancelled"].map { name in
+                    loop.schedule(after: .seconds(3600)) {
+                        Issue.record("an hour is over")
+                    } otherwise: { error in
+                        told.update { $0.append("\(name): \(error.code), on its loop: \(loop.isCurrent)") }
+                    }
+                }
+                loop.schedule(after: .zero) {
+                    told.update { $0.append("runs") }
+                } otherwise: { _ in
+                    Issue.record("it has run")
+                }
+                try await told.wait(for: "the one that runs") { $0 == ["runs"] }
+                #expect(tasks[1].cancel())
+                await group.shutdown()
+                #expect(!tasks[0].cancel())
+                return loop
+            }
+            #expect(told.value == ["runs", "waits: loopShutDown, on its loop: true"])
+            let late = loop.schedule(after: .zero) {
+                Issue.record("runs on a loop that is gone")
+            } otherwise: { error in
+                told.update { $0.append("late: \(error.code)") }
+            }
+            #expect(told.value.last == "late: loopShutDown")
+            #expect(!late.cancel())
+        }
+
         /// K9, N10: what a cancelled timer holds is let go of at once, not when it would have fired.
         @Test(arguments: Engine.allCases) func aCancelledTimerLetsGo(_ engine: Engine) async throws {
             final class Held: Sendable {}

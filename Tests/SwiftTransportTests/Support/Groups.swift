@@ -41,7 +41,7 @@ final class LoopEnd: Sendable {
         let end = LoopEnd()
         _ = await loop.run {
             let witness = Witness(loop, end)
-            CallbackTimer { _ = witness }.arm(on: loop, at: UInt64.max - 1)
+            try? CallbackTimer { _ = witness }.arm(on: loop, at: UInt64.max - 1)
         }
         return end
     }
