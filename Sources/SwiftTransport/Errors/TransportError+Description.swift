@@ -46,6 +46,7 @@ extension TransportError: CustomStringConvertible {
         case .loopShutDown: "the event loop has shut down"
         case .shuttingDown: "a graceful shutdown has begun, and nothing more is read"
         case .notPermitted: "not permitted"
+        case .system where call == .pread: "the file could not be read"
         case .system: "the system call failed"
         }
     }
@@ -102,6 +103,8 @@ extension TransportError: CustomStringConvertible {
         case .engineUnavailable: engineAdvice
         // What helped against the first cause.
         case .closed where call != .none: TransportError(call: call, errno: errno).advice
+        case .system where call == .pread && errno == EIO:
+            "It has become shorter since the region was made, or its device failed"
         case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"
         case .notPermitted where call == .bind:
             "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"

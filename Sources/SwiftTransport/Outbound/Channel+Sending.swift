@@ -37,7 +37,9 @@ extension Channel {
             if try send(queue, slot) {
                 writing.inFlight = true
             } else {
-                complete(bytes: 0)  // nothing but empty and cancelled writes: their turn has come
+                // Nothing but empty and cancelled writes, perhaps before a file: their turn has come.
+                complete(bytes: 0)
+                if let queue = self.queue, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) { listDirty() }
             }
         } catch {
             sendFailed(error)
@@ -77,7 +79,10 @@ extension Channel {
         let count = queue._withUnsafeGuaranteedRef {
             $0.gather(vectors, limit: Self.vectorsPerSend, bytes: Self.bytesPerSend)
         }
-        if count < 0 { throw TransportError(call: .pread, errno: Int32(-count)) }
+        if count < 0 {
+            let file = queue._withUnsafeGuaranteedRef { $0[0].file }
+            throw TransportError(call: .pread, errno: Int32(-count), subject: file?.name)
+        }
         if count == 0 { return false }
         if let zeroCopy, zeroCopy.wants(vectors[0].iov_len),
             !queue._withUnsafeGuaranteedRef({ $0.isWindow(vectors[0]) })

@@ -146,7 +146,8 @@ final class OutboundQueue {
     }
 
     /// Lays out what is flushed as vectors, oldest first: neighbours in memory become one. Returns their number, 0 when
-    /// there are no bytes to send, -errno when a file cannot be read. A file region goes alone, a window at a time.
+    /// there are no bytes to send before the next file, -errno when a file cannot be read. A file region goes alone, when it
+    /// is the first entry, a window at a time.
     func gather(_ vectors: UnsafeMutablePointer<iovec>, limit: Int, bytes limitBytes: Int) -> Int {
         var used = 0
         var bytes = 0
@@ -157,7 +158,7 @@ final class OutboundQueue {
             let entry = entries[position(index)]
             let length = min(entry.count &- offset, Self.vectorLimit)
             if entry.isFile, length > 0 {
-                if used == 0, let file = entry.file {
+                if index == 0, let file = entry.file {
                     // Safe to fill anew: only one send is in flight, and that one has completed.
                     let window = fileWindow ?? .allocate(byteCount: FileRegion.windowSize, alignment: 4096)
                     fileWindow = window
