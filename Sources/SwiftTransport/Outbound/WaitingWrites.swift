@@ -4,6 +4,8 @@ final class WaitingWrites {
     @exclusivity(unchecked) private var writes: [AwaitedWrite] = []
     @exclusivity(unchecked) private var first = 0
 
+    var count: Int { writes.count - first }
+
     var next: AwaitedWrite? { first < writes.count ? writes[first] : nil }
 
     func append(_ write: AwaitedWrite) { writes.append(write) }
