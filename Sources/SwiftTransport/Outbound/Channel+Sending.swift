@@ -88,8 +88,9 @@ extension Channel {
             !queue._withUnsafeGuaranteedRef({ $0.isWindow(vectors[0]) })
         {
             // Alone: small headers do not belong into a zero-copy vector (netty#16130).
-            zeroCopy.isInFlight = true
-            try checked(.send, ct_send_zero_copy(eventLoop.core, slot, vectors, 1, 0))
+            let result = ct_send_zero_copy(eventLoop.core, slot, vectors, 1, zeroCopy.begin())
+            if result < 0 { zeroCopy.failed() }
+            try checked(.send, result)
         } else {
             try checked(.send, ct_send(eventLoop.core, slot, vectors, UInt32(count)))
         }
@@ -167,9 +168,10 @@ extension Channel {
             }
             let entry = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
             count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
-            releaseSent(entry.owner)
+            releaseSent(entry)
             if entry.kind != .none { eventLoop.completions.append(entry.completion, nil) }
         }
+        zeroCopy?.walked(isPartial: queue._withUnsafeGuaranteedRef { $0.headOffset > 0 })
     }
 
     /// A part of the first write is gone (W20, P2).
@@ -182,10 +184,11 @@ extension Channel {
         }
     }
 
+    /// Memory that the kernel still reads stays counted: it is what the marks and limits are about.
     @inline(__always)
-    private func releaseSent(_ owner: UInt) {
-        if let zeroCopy, zeroCopy.hold(owner) { return }
-        OutboundOwner.release(owner, to: &eventLoop.outboundMemory)
+    private func releaseSent(_ entry: OutboundEntry) {
+        if let zeroCopy, zeroCopy.hold(entry.owner, entry.count) { return count(entry.count) }
+        OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
     }
 
     @inline(__always)
@@ -227,7 +230,7 @@ extension Channel {
         let rest = queue._withUnsafeGuaranteedRef { $0.advanceHead(Int.max).taken }
         _ = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
-        releaseSent(entry.owner)
+        releaseSent(entry)
         if entry.kind != .none { eventLoop.completions.append(entry.completion, error) }
     }
 
@@ -235,6 +238,11 @@ extension Channel {
 
     /// The kernel no longer reads the memory of a zero-copy send.
     func notified(_ event: ct_event) {
-        zeroCopy?.notified(event, &eventLoop.outboundMemory)
+        guard let zeroCopy else { return }
+        let released = zeroCopy.notified(event, &eventLoop.outboundMemory)
+        guard released > 0 else { return }
+        count(-released)
+        updateWritability()
+        admitWaiting()
     }
 }

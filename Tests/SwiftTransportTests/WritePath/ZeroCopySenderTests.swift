@@ -15,10 +15,21 @@ extension WritePath {
             event.flags = more ? UInt16(CT_EVENT_MORE) : 0
             return event
         }
-        private func notification(copied: Bool) -> ct_event {
+        private func notification(_ number: Int, copied: Bool = false) -> ct_event {
             var event = ct_event()
+            event.token = UInt64(number & Int(CT_SEND_TAG_MAX))
             event.flags = copied ? UInt16(CT_EVENT_COPIED) : 0
             return event
+        }
+        /// One send and its result; the walk over what it took ends in the middle of a write or not.
+        @discardableResult
+        private func send(_ event: ct_event) -> Bool {
+            _ = sender.begin()
+            return sender.sent(event)
+        }
+        private func owner(_ bytes: Int) -> (owner: UInt, witness: Witness) {
+            let buffer = Buffer(WritePath.bytes(bytes))
+            return (OutboundOwner.object(.passRetained(buffer.storage!)), Witness(buffer))
         }
 
         /// From the threshold on, and never below the size from which it pays.
@@ -31,14 +42,14 @@ extension WritePath {
         /// No memory that may be locked, no buffers, or a socket that cannot: repeated with a copy, and never tried again.
         @Test(arguments: [ENOMEM, ENOBUFS, EOPNOTSUPP])
         func failuresThatAreRepeated(error: Int32) {
-            #expect(sender.sent(result(-error, more: false)))
+            #expect(send(result(-error, more: false)))
             #expect(sender.isGivenUp && !sender.wants(1 << 20))
         }
 
         /// Any other failure is the connection's.
         @Test(arguments: [ECONNRESET, EPIPE, EAGAIN])
         func failuresThatAreNot(error: Int32) {
-            #expect(!sender.sent(result(-error, more: false)) && !sender.isGivenUp && !sender.isOutstanding)
+            #expect(!send(result(-error, more: false)) && !sender.isGivenUp && !sender.isOutstanding)
         }
 
         /// Sixteen notifications may be outstanding; further sends copy until one of them has come.
@@ -46,42 +57,77 @@ extension WritePath {
             var memory = OutboundMemory(LoopOptions())
             for _ in 0..<16 {
                 #expect(sender.wants(1 << 20))
-                #expect(!sender.sent(result(1 << 20)))
+                #expect(!send(result(1 << 20)))
             }
             #expect(!sender.wants(1 << 20))
-            sender.notified(notification(copied: false), &memory)
+            _ = sender.notified(notification(0), &memory)
             #expect(sender.wants(1 << 20))
             memory.deallocate()
         }
 
-        /// Memory is held from the result until no notification is outstanding, whichever of them comes first, and only then.
+        /// Memory is held until the notifications of all sends with a part of it have come, and of those before, in whatever
+        /// order they come.
         @Test func heldUntilTheLastNotification() {
             var memory = OutboundMemory(LoopOptions())
-            let witness = {
-                let buffer = Buffer(WritePath.bytes(5000))
-                let owner = OutboundOwner.object(.passRetained(buffer.storage!))
-                #expect(!sender.hold(owner))
-                for _ in 0..<2 { _ = sender.sent(result(5000)) }
-                #expect(sender.hold(owner))
-                return Witness(buffer)
-            }()
-            sender.notified(notification(copied: false), &memory)
-            #expect(!witness.isFreed && sender.isOutstanding)
-            sender.notified(notification(copied: false), &memory)
-            #expect(witness.isFreed && !sender.isOutstanding)
+            let (first, firstWitness) = owner(5000)
+            let (second, secondWitness) = owner(7000)
+            #expect(!sender.hold(OutboundOwner.nobody, 1))
+            // The first write in two sends, the second in the last one of them.
+            send(result(3000))
+            sender.walked(isPartial: true)
+            send(result(9000))
+            #expect(sender.hold(first, 5000) && sender.hold(second, 7000))
+            sender.walked(isPartial: false)
+            #expect(sender.notified(notification(1), &memory) == 0)
+            #expect(!firstWitness.isFreed && !secondWitness.isFreed && sender.isOutstanding)
+            #expect(sender.notified(notification(0), &memory) == 12_000)
+            #expect(firstWitness.isFreed && secondWitness.isFreed && !sender.isOutstanding)
+            memory.deallocate()
+        }
+
+        /// A write that was begun without a copy and finished with one; those behind it are nobody's business.
+        @Test func finishedWithACopy() {
+            var memory = OutboundMemory(LoopOptions())
+            let (owner, witness) = owner(5000)
+            send(result(3000))
+            sender.walked(isPartial: true)
+            #expect(sender.hold(owner, 5000))
+            let (other, _) = self.owner(10)
+            #expect(!sender.hold(other, 10))
+            OutboundOwner.release(other, to: &memory)
+            #expect(sender.notified(notification(0), &memory) == 5000)
+            #expect(witness.isFreed)
+            memory.deallocate()
+        }
+
+        /// A steady stream, with one notification or more always outstanding, holds what is outstanding and nothing else.
+        @Test func aSteadyStreamLetsGo() {
+            var memory = OutboundMemory(LoopOptions())
+            var held = 0
+            for number in 0..<10_000 {
+                let (owner, _) = owner(100)
+                send(result(100))
+                if sender.hold(owner, 100) { held += 100 }
+                sender.walked(isPartial: false)
+                if number >= 3 { held -= sender.notified(notification(number - 3), &memory) }
+                #expect(held <= 400 && sender.isOutstanding)
+            }
+            for number in 9997..<10_000 { held -= sender.notified(notification(number), &memory) }
+            #expect(held == 0 && !sender.isOutstanding)
             memory.deallocate()
         }
 
         /// Given up at the eighth copy in a row; one that was no copy starts the count anew.
         @Test func copiesInARow() {
             var memory = OutboundMemory(LoopOptions())
-            for copied in [Bool](repeating: true, count: 7) + [false] + [Bool](repeating: true, count: 7) {
-                _ = sender.sent(result(1 << 20))
-                sender.notified(notification(copied: copied), &memory)
+            let copies = [Bool](repeating: true, count: 7) + [false] + [Bool](repeating: true, count: 7)
+            for (number, copied) in copies.enumerated() {
+                send(result(1 << 20))
+                _ = sender.notified(notification(number, copied: copied), &memory)
                 #expect(!sender.isGivenUp)
             }
-            _ = sender.sent(result(1 << 20))
-            sender.notified(notification(copied: true), &memory)
+            send(result(1 << 20))
+            _ = sender.notified(notification(copies.count, copied: true), &memory)
             #expect(sender.isGivenUp)
             memory.deallocate()
         }
