@@ -10,7 +10,7 @@ SECONDS = 60
 TORTURE = swift build --package-path Tests/Torture -c release
 TORTURE_ARGUMENTS =
 
-.PHONY: help bench test test-without-uring check dependencies format warnings holes asan tsan ubsan torture torture-asan torture-tsan
+.PHONY: help bench test test-without-uring check dependencies format warnings holes asan tsan ubsan torture torture-asan torture-tsan kernels
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-without-uring   all tests where io_uring is forbidden'
 	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
 	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
+	@echo 'make kernels   boots Linux 6.1 and 6.12 under QEMU, runs scenarios and torture on each: ten minutes; KERNELS="6.1 7.3" for others'
 	@echo 'make check   formatter, warnings as errors, what must not compile, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
@@ -87,3 +88,7 @@ torture-tsan: dependencies
 	$(TORTURE) --disable-default-traits --sanitize=thread --scratch-path Tests/Torture/.build-tsan
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-sees.so \
 		Tests/Torture/.build-tsan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
+
+# Other kernels than this machine's, with both engines: see the script for what may be set.
+kernels:
+	Scripts/kernels
