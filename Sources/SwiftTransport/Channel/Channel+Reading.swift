@@ -44,9 +44,10 @@ extension Channel {
             held.end = result
             return
         }
-        reading.isEnded = true
-        // The end stays behind the data, and behind its completion.
+        // The end stays behind the data, and behind its completion: what is asked for there must not close the channel before
+        // the end was told.
         if state == .active { completeRead() }
+        reading.isEnded = true
         if result < 0 {
             fail(TransportError(call: .receive, errno: -result))
             return

@@ -60,6 +60,27 @@ extension Scenarios {
             }
         }
 
+        /// The completion of the last read ends the output, and with the peer's end there already the channel is done: the end
+        /// is told all the same, and before it.
+        @Test(arguments: Place.all) func theEndIsToldToWhoEndsTheOutput(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let log = Watched(Recording())
+                let (_, peer) = try await group.connection(place) {
+                    [RecordingHandler(log) { $0.onReadComplete = { $0.channel.shutdownOutput() } }]
+                }
+                // Data and end in one turn.
+                try await withLoopHeld(group.loops[0]) {
+                    try await blocking {
+                        try peer.write("hello")
+                        peer.shutdownOutput()
+                    }
+                }
+                let end = try await log.wait(for: "the end") { $0.events.last == .removed }
+                #expect(end.count(of: .inputClosed) == 1)
+                #expect(end.events.suffix(3) == [.inputClosed, .inactive, .removed])
+            }
+        }
+
         /// Handlers see inbound events first to last, and leave last to first.
         @Test(arguments: Engine.allCases) func handlersComeInTheirOrder(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
