@@ -110,6 +110,8 @@ extension Channel {
         state = .draining
         levels.close()
         dropHeld()
+        // Whoever held reading back: the peer may read only when it is read from.
+        if !reading.holds.isEmpty, !reading.isEnded, let slot { _ = ct_receive_start(eventLoop.core, slot) }
         refuseWaiting()
     }
 
