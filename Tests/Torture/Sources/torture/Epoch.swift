@@ -15,6 +15,7 @@ final class Epoch: @unchecked Sendable {
     private var group: EventLoopGroup!
     private var servers: [ServerChannel] = []
     private var listeners: [ListenerProfile] = []
+    private(set) var tunnels: [Tunnel] = []
 
     /// Receive memory that a quiet loop keeps: what the kernel is lent, and some spare.
     private static let quietReceiveMemory: UInt64 = 4 << 20
@@ -43,6 +44,7 @@ final class Epoch: @unchecked Sendable {
             for _ in 0..<concurrent { tasks.addTask { await self.work() } }
             if endsInTheMiddle { tasks.addTask { await self.shutDownInTheMiddle(shutdown) } }
         }
+        await closeTunnels()
         if !endsInTheMiddle { await endQuietly() }
         group = nil
         servers = []
@@ -59,6 +61,27 @@ final class Epoch: @unchecked Sendable {
         for index in 0..<6 {
             try await listen(ListenerProfile(&random, isUnix: index % 3 == 2, isTask: index % 2 == 1), index)
         }
+        for index in 0..<group.loops.count { await openTunnel(UInt64(index)) }
+    }
+
+    private func openTunnel(_ index: UInt64) async {
+        let id = 1 << 62 | number << 8 | index
+        let listener = run.rawListeners[Int(index) % run.rawListeners.count]
+        let session = Session(id, .tunnel(seed: run.options.seed, id: id), self, listener)
+        let tunnel = Tunnel(session)
+        tunnels.append(tunnel)
+        run.enter(session)
+        await connect(session) { tunnel.open($0) }
+    }
+
+    private func closeTunnels() async {
+        for tunnel in tunnels {
+            tunnel.session.leave(.client)
+            tunnel.close()
+            await tunnel.session.finished()
+            run.leave(tunnel.session)
+        }
+        tunnels = []
     }
 
     private func listen(_ profile: ListenerProfile, _ index: Int) async throws(TransportError) {
@@ -70,7 +93,9 @@ final class Epoch: @unchecked Sendable {
             }
         let channel = profile.channel
         if profile.isTask {
-            bootstrap = bootstrap.serve { await TaskEnd.serve($0, run) }
+            bootstrap = bootstrap.childHandlers { channel.handlers(nil) }.serve {
+                await TaskEnd.serve($0, run, channel)
+            }
         } else {
             bootstrap = bootstrap.childHandlers { channel.handlers(HandlerEnd(accepted: run, channel)) }
         }
@@ -89,6 +114,8 @@ final class Epoch: @unchecked Sendable {
 
     private func work() async {
         while begun.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
+            var noise = Noise(run: run, epoch: self, group: group, random: Random(run.options.seed, id, 8))
+            if noise.random.oneIn(8) { await noise.make() }
             let plan = Plan(seed: run.options.seed, id: id)
             let choice = plan.shape == .client ? run.rawListeners : listeners
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
@@ -98,6 +125,8 @@ final class Epoch: @unchecked Sendable {
             run.leave(session)
         }
     }
+
+    func anyListener(_ random: inout Random) -> ListenerProfile { listeners[random.below(listeners.count)] }
 
     private func begin(_ session: Session) {
         if session.plan.shape == .server {
@@ -111,17 +140,18 @@ final class Epoch: @unchecked Sendable {
         }
     }
 
-    private func connect(_ session: Session) async {
-        var random = Random(session.plan.client.random.seed, session.id, 6)
-        let profile = ChannelProfile(&random)
+    private func connect(_ session: Session, _ connected: (Channel) -> Void = { _ in }) async {
+        let profile = ChannelProfile(of: session)
         let bootstrap = ClientBootstrap(group: group).options(profile.options)
         do throws(TransportError) {
             let address = try session.listener.address.socketAddress()
             if session.plan.client.isTask {
-                let connection = try await bootstrap.open(address)
-                await TaskEnd(session: session, side: .client, connection: connection).greetAndRun()
+                let connection = try await bootstrap.handlers { profile.handlers(nil) }.open(address)
+                await TaskEnd(session: session, side: .client, connection: connection, profile: profile).greetAndRun()
             } else {
-                _ = try await bootstrap.handlers { profile.handlers(HandlerEnd(session, profile)) }.connect(to: address)
+                connected(
+                    try await bootstrap.handlers { profile.handlers(HandlerEnd(session, profile)) }.connect(to: address)
+                )
             }
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
@@ -183,11 +213,15 @@ final class Epoch: @unchecked Sendable {
 }
 
 extension ChannelProfile {
-    /// The whole pipeline of a channel.
-    func handlers(_ end: HandlerEnd) -> [any ChannelHandler] {
+    /// The whole pipeline of a channel; without an end for a channel that tasks use.
+    func handlers(_ end: HandlerEnd?) -> [any ChannelHandler] {
+        let gang = Meddler.Gang(end)
         var handlers: [any ChannelHandler] = []
         if hasBackPressure { handlers.append(BackPressureHandler()) }
-        handlers.append(end)
+        for index in 0..<meddlers / 2 { handlers.append(Meddler(gang, Random(seed, UInt64(index), 7))) }
+        if hasScrambler { handlers.append(Scrambler(Random(seed, 100, 7))) }
+        if let end { handlers.append(end) }
+        for index in meddlers / 2..<meddlers { handlers.append(Meddler(gang, Random(seed, UInt64(index), 7))) }
         return handlers
     }
 }

@@ -16,6 +16,17 @@ extension HandlerEnd {
         }
     }
 
+    /// From within an event that somebody else handles: off and on with reading, away with who asked, and the end.
+    func endSuddenly(behind step: () -> Void) {
+        guard let context, let session, let plan, plan.suddenEnd > 0, session.isAttached, !hasEnded,
+            context.channel.isActive
+        else { return }
+        context.channel.setAutomaticReading(false)
+        context.channel.setAutomaticReading(true)
+        step()
+        perform(random.flip() ? .immediate : .reset, session, context)
+    }
+
     func perform(_ ending: EndPlan.Ending, _ session: Session, _ context: ChannelContext) {
         hasEnded = true
         let channel = context.channel

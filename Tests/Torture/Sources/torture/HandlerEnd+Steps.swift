@@ -6,7 +6,7 @@ extension HandlerEnd {
         if plan.suddenEnd > 0, session.isAttached, random.oneIn(plan.suddenEnd) {
             return perform(random.flip() ? .reset : .immediate, session, context)
         }
-        switch random.below(20) {
+        switch random.below(24) {
         case 0..<9: write(session, context, plan)
         case 9: writeFile(session, context, plan)
         case 10, 11: context.flush()
@@ -17,7 +17,11 @@ extension HandlerEnd {
         case 16: context.eventLoop.execute { self.act() }
         case 17: look(session, context)
         case 18: context.fireUserEvent(0)
-        default: context.channel.flush()
+        case 19: context.channel.flush()
+        case 20: forward(session, context)
+        case 21: writeMessage(session, context, plan)
+        case 22: dropPromise(session)
+        default: writeUnreadableFile(session, context)
         }
     }
 
@@ -77,6 +81,44 @@ extension HandlerEnd {
         guard let file = Piece.file(phase, count) else { return promise.complete(TransportError(.system)) }
         remember(index, count, context.write(file, promise: promise))
         if mayWrite, context.channel.isActive { stream.accepted(index..<index + 1) }
+    }
+
+    /// A message that a ``Scrambler`` turns into bytes, and nobody else.
+    private func writeMessage(_ session: Session, _ context: ChannelContext, _ plan: EndPlan) {
+        let count = max(random.logarithmic(1, plan.largest), Stream.markLength)
+        let (index, phase) = session.outgoing(side).issue(count, isTold: true, isRemovable: true)
+        session.promised()
+        session.note(side, "writes a message", index, count)
+        let letter = Letter(buffer: Piece.buffer(phase, count, &random))
+        context.write(message: letter, promise: .callback(completion(index..<index + 1)))
+    }
+
+    /// A promise that nobody keeps is broken, and its owner told.
+    private func dropPromise(_ session: Session) {
+        let index = session.outgoing(side).issue(Stream.markLength, isTold: true, isRemovable: true).index
+        session.promised()
+        session.note(side, "drops a promise", index)
+        _ = WritePromise.callback(completion(index..<index + 1))
+        if session.outgoing(side).failure(of: index) != .promiseDropped {
+            session.fault("dropped promise", "#\(index) was not told")
+        }
+    }
+
+    /// A file that is shorter than its region.
+    private func writeUnreadableFile(_ session: Session, _ context: ChannelContext) {
+        guard !profile.hasScrambler, random.oneIn(4) else { return }
+        let readable = random.flip() ? 0 : random.between(Stream.markLength, 1000)
+        let phase = Pattern.phases + Pattern.longest - readable
+        let count = readable + random.between(Stream.markLength, 1000)
+        let stream = session.outgoing(side)
+        let isTold = random.flip()
+        let index = stream.issue(unreadable: count, at: phase, isTold: isTold)
+        session.excuse(side, .unreadable)
+        session.note(side, "writes an unreadable file", index, readable)
+        if isTold { session.promised() }
+        let promise = isTold ? WritePromise.callback(completion(index..<index + 1)) : .none
+        guard let file = Piece.file(phase, count) else { return promise.complete(TransportError(.system)) }
+        context.write(file, promise: promise)
     }
 
     func echo(_ session: Session, _ context: ChannelContext, _ bytes: ReadBytes, _ segments: [Stream.Segment]) {

@@ -15,6 +15,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     var random = Random(0)
     private var greeting: [UInt8] = []
     private var depth = 0
+    /// What comes first on the connection has come or gone.
+    private var hasGreeted = false
     private var hasTick = false
     private var hasStartedLanes = false
 
@@ -64,6 +66,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
             session.note(side, "active")
             context.write(Buffer(Hello.bytes(session.id)))
             context.flush()
+            hasGreeted = true
             begin(session, context.channel)
         }
         context.fireChannelActive()
@@ -71,7 +74,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     }
 
     private func begin(_ session: Session, _ channel: Channel) {
-        session.onAbort { [weak channel] in channel?.close(.reset) }
+        session.hold(side, channel)
     }
 
     private func startLanes(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
@@ -80,6 +83,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         for number in 1...plan.lanes {
             lanes.add(1)
             var lane = Lane(session: session, side: side, channel: channel, number: number)
+            lane.hasScrambler = profile.hasScrambler
             lane.ended = { [lanes] in lanes.add(-1) }
             lane.start(Random(random.next()))
         }
@@ -106,6 +110,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
                 return
             }
             adopt(session)
+            hasGreeted = true
             session.attach()
             session.note(side, "attached")
             begin(session, context.channel)
@@ -149,6 +154,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     }
 
     func channelReadComplete(_ context: ChannelContext) {
+        session?.note(side, "read complete")
         if random.flip() { context.flush() }
         if random.oneIn(4) { checkKept() }
         context.fireChannelReadComplete()
@@ -167,6 +173,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         session?.incoming(side).ended(.clean)
         act()
         context.fireInputClosed()
+        // A stranger that has said all it had to say.
+        if session == nil { context.close(.immediate) }
     }
 
     func errorCaught(_ context: ChannelContext, _ error: TransportError) {
@@ -184,6 +192,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     }
 
     func userEvent(_ context: ChannelContext, _ event: any Sendable) {
+        if event is ChannelNotice { session?.note(side, "output shut down") }
         act()
         context.fireUserEvent(event)
     }
@@ -202,7 +211,12 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     }
 
     func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
-        ended(Tag(tag).range, result)
+        let tag = Tag(tag)
+        if let tunnel = tag.tunnel {
+            forwarded(tag, tunnel, result, context)
+        } else {
+            ended(tag.range, result)
+        }
         act()
     }
 
@@ -233,7 +247,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     /// Does some of what is planned. From within any callback, and by itself now and then.
     func act() {
-        guard let context, let session, let plan, depth < 4, !plan.isTunnel else { return }
+        guard let context, let session, let plan, depth < 4, hasGreeted, !plan.isTunnel else { return }
         depth += 1
         defer { depth -= 1 }
         // Before the server knows the session nothing may happen that ends it.
@@ -273,10 +287,21 @@ final class LaneCount: Sendable {
 /// The entries a write stands for, in the 64 bits a handler may call it by.
 struct Tag {
     let range: Range<Int>
-    init(_ range: Range<Int>) { self.range = range }
+    /// The tunnel they are of; `nil`: of the end's own stream.
+    let tunnel: Int?
+
+    init(_ range: Range<Int>, tunnel: Int? = nil) {
+        self.range = range
+        self.tunnel = tunnel
+    }
+
     init(_ bits: UInt64) {
         let first = Int(bits & 0xFFFF_FFFF)
-        range = first..<first + Int(bits >> 32)
+        range = first..<first + Int(bits >> 32 & 0xFF_FFFF)
+        tunnel = bits >> 56 == 0 ? nil : Int(bits >> 56) - 1
     }
-    var bits: UInt64 { UInt64(range.count) << 32 | UInt64(range.lowerBound) }
+
+    var bits: UInt64 {
+        UInt64((tunnel ?? -1) + 1) << 56 | UInt64(range.count) << 32 | UInt64(range.lowerBound)
+    }
 }

@@ -36,6 +36,16 @@ struct ChannelProfile: Sendable {
     var meddlers = 0
     var allowsHalfClosure = false
     var options: [ChannelOption] = []
+    /// What the handlers draw from: all channels of a profile the same.
+    var seed: UInt64 = 0
+
+    /// Of the client of a session.
+    init(of session: Session) {
+        var random = Random(session.plan.client.random.seed, session.id, 6)
+        if session.plan.client.isTunnel { self.init() } else { self.init(&random) }
+        // That is for who answers: two that read only while the other does wait for each other.
+        hasBackPressure = false
+    }
 
     init() {}
 
@@ -50,7 +60,9 @@ struct ChannelProfile: Sendable {
             let low = random.logarithmic(1, 1 << 16)
             options.append(.waterMark(low: .bytes(low), high: .bytes(2 * low), hardLimit: .mebibytes(256)))
         }
+        seed = random.next()
         hasBackPressure = random.oneIn(3)
+        hasScrambler = random.oneIn(4)
         meddlers = random.oneIn(2) ? random.between(1, 3) : 0
         if random.oneIn(3) {
             allowsHalfClosure = true
@@ -58,7 +70,8 @@ struct ChannelProfile: Sendable {
         }
         if random.oneIn(3) { options.append(.zeroCopy(from: .kibibytes(32))) }
         if random.oneIn(3) { options.append(.sendBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
-        if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
+        // Not smaller: a window below a segment leaves the kernel to its persist timer, five times a second.
+        if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(1 << 17, 1 << 20)))) }
         if random.oneIn(8) { options.append(.noDelay(false)) }
     }
 

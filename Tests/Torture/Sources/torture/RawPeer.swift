@@ -47,8 +47,8 @@ final class RawPeer {
         descriptor = -1
         state = .retrying
         wakeTime = 0
-        adopt(session)
         greeting = Hello.bytes(session.id)
+        adopt(session)
     }
 
     /// Was accepted.
@@ -65,6 +65,19 @@ final class RawPeer {
         plan = session.plan[side]
         random = session.plan[side].random
         steps = session.plan[side].steps
+        nonisolated(unsafe) weak let this = self
+        let side = side
+        session.hold {
+            "\(side): \(this?.summary ?? "its socket is gone")"
+        } abort: {
+            this?.abort()
+        }
+    }
+
+    private var summary: String {
+        let piece = piece.map { "\($0.sent) of \($0.count) bytes of #\($0.index) sent" } ?? "no write under way"
+        return "descriptor \(descriptor), \(state), \(piece), blocked \(isBlocked), \(steps) steps left, "
+            + "input ended \(hasInputEnded), output ended \(hasOutputEnded)"
     }
 
     func abort() {
@@ -105,7 +118,7 @@ final class RawPeer {
         guard let address, let session else { return }
         descriptor = RawSocket.open(address)
         guard descriptor >= 0 else { return fail("socket", errno) }
-        if random.oneIn(4) { RawSocket.set(descriptor, SO_RCVBUF, Int32(random.logarithmic(2048, 1 << 17))) }
+        if random.oneIn(4) { RawSocket.set(descriptor, SO_RCVBUF, Int32(random.logarithmic(1 << 17, 1 << 20))) }
         if random.oneIn(4) { RawSocket.set(descriptor, SO_SNDBUF, Int32(random.logarithmic(4096, 1 << 17))) }
         let result = RawSocket.connect(descriptor, to: address)
         switch -result {

@@ -40,12 +40,17 @@ final class Report: Sendable {
         }
     }
 
-    func hang(_ session: Session) {
+    func hang(_ session: Session, _ states: [String]) {
         let isFirst = state.withLock { state in
             state.hangs += 1
             return state.hangs <= Self.printedPerKind
         }
-        if isFirst { say("HANG \(title)\n" + session.summary.joined(separator: "\n")) }
+        if isFirst { say("HANG \(title)\n" + (states + session.summary).joined(separator: "\n")) }
+    }
+
+    func hang(_ what: String) {
+        state.withLock { $0.hangs += 1 }
+        say("HANG \(title): \(what)")
     }
 
     func leak(_ what: String) {

@@ -6,9 +6,13 @@ import Synchronization
 final class Run: @unchecked Sendable {
     private struct Books {
         var sessions: [UInt64: Session] = [:]
-        var hanging: Set<UInt64> = []
+        /// How often a session has been found hanging.
+        var hanging: [UInt64: Int] = [:]
         var nextID: UInt64 = 1
         var finished = 0
+        /// What goes on beside the sessions, and since when.
+        var tickets: [Int: (what: String, since: UInt64)] = [:]
+        var nextTicket = 0
         var bytes = 0
     }
 
@@ -53,7 +57,7 @@ final class Run: @unchecked Sendable {
     func leave(_ session: Session) {
         books.withLock { books in
             books.sessions[session.id] = nil
-            books.hanging.remove(session.id)
+            books.hanging[session.id] = nil
             books.finished += 1
         }
     }
@@ -64,17 +68,43 @@ final class Run: @unchecked Sendable {
 
     func count(bytes: Int) { books.withLock { $0.bytes += bytes } }
 
+    func began(_ what: String) -> Int {
+        books.withLock { books in
+            books.nextTicket += 1
+            books.tickets[books.nextTicket] = (what, Clock.microseconds)
+            return books.nextTicket
+        }
+    }
+
+    func ended(_ ticket: Int) { books.withLock { _ = $0.tickets.removeValue(forKey: ticket) } }
+
     /// Looks for sessions in which nothing happens any more.
     private func watch() {
         let alone = books.withLock { $0.sessions.values.filter { $0.idleMicroseconds > 2_000_000 && $0.hasNoServer } }
         for session in alone { session.overWithoutServer() }
         let limit = UInt64(options.patience) * 1_000_000
+        let now = Clock.microseconds
+        let late = books.withLock { books in
+            let late = books.tickets.filter { now > $0.value.since + limit }
+            for ticket in late.keys { books.tickets[ticket]?.since = .max - limit }
+            return late.values.map(\.what)
+        }
+        for what in late { report.hang(what) }
         let idle = books.withLock {
             $0.sessions.values.filter { $0.idleMicroseconds > limit && !$0.plan.client.isTunnel }
         }
         for session in idle {
-            let isFirst = books.withLock { $0.hanging.insert(session.id).inserted }
-            if isFirst { session.hang() } else { session.giveUp() }
+            let count = books.withLock { books in
+                books.hanging[session.id, default: 0] += 1
+                return books.hanging[session.id] ?? 0
+            }
+            // Time to look at its sockets in between.
+            switch count {
+            case 1: session.hang()
+            case 3: session.abort()
+            case 3 + options.patience: session.giveUp()
+            default: break
+            }
         }
     }
 
@@ -110,7 +140,7 @@ final class Run: @unchecked Sendable {
         if isOver { return false }
         var random = Random(options.seed, number, 4)
         let epoch = Epoch(
-            self, number: number, sessions: random.logarithmic(16, 4096),
+            self, number: number, sessions: random.logarithmic(16, 2048),
             concurrent: max(1, options.concurrent / Self.groupsAtATime))
         await epoch.run()
         return true

@@ -24,6 +24,12 @@ final class Session: @unchecked Sendable {
         }
     }
 
+    /// How to ask and how to end one end of the session when it hangs.
+    private struct Hold: Sendable {
+        let describe: @Sendable () -> String
+        let abort: @Sendable () -> Void
+    }
+
     private struct State {
         var isAttached = false
         var isOver = [false, false]
@@ -34,7 +40,7 @@ final class Session: @unchecked Sendable {
         var faults: [(kind: String, detail: String)] = []
         var isDone = false
         var waiter: CheckedContinuation<Void, Never>?
-        var aborts: [@Sendable () -> Void] = []
+        var holds: [Hold] = []
     }
 
     let id: UInt64
@@ -131,9 +137,22 @@ final class Session: @unchecked Sendable {
     }
     var hasWorkers: Bool { state.withLock { $0.workers > 0 } }
 
-    /// How to end it by force; run when it hangs.
-    func onAbort(_ body: @escaping @Sendable () -> Void) {
-        state.withLock { if !$0.isDone { $0.aborts.append(body) } }
+    /// For a session that hangs: how to see the state of one of its ends, and how to end it by force. Called on the driver's
+    /// thread.
+    func hold(describe: @escaping @Sendable () -> String, abort: @escaping @Sendable () -> Void) {
+        state.withLock { if !$0.isDone { $0.holds.append(Hold(describe: describe, abort: abort)) } }
+    }
+
+    func hold(_ side: Side, _ channel: Channel) {
+        hold { [weak channel] in
+            guard let channel else { return "\(side): its channel is gone" }
+            let state =
+                "active \(channel.isActive), writable \(channel.isWritable), \(channel.pendingBytes) bytes pending"
+            return "\(side): loop \(channel.eventLoop.index), \(state)"
+        } abort: {
+            [weak channel] in
+            channel?.close(.reset)
+        }
     }
 
     /// The server's end has recognised it.
@@ -172,7 +191,7 @@ final class Session: @unchecked Sendable {
                 return nil
             }
             state.isDone = true
-            state.aborts = []
+            state.holds = []
             defer { state.waiter = nil }
             return .some(state.waiter)
         }
@@ -190,17 +209,21 @@ final class Session: @unchecked Sendable {
         return now > last ? now - last : 0
     }
 
-    /// Nothing happened for too long: says so, and ends it by force.
+    /// Nothing happened for too long.
     func hang() {
-        epoch.run.report.hang(self)
-        excuse(.client, .hang)
-        for abort in state.withLock({ $0.aborts }) { abort() }
+        epoch.run.report.hang(self, state.withLock { $0.holds }.map { "  " + $0.describe() })
+        state.withLock { _ = $0.excuses.insert(.hang) }
+    }
+
+    func abort() {
+        for hold in state.withLock({ $0.holds }) { hold.abort() }
     }
 
     /// Not even force helped.
     func giveUp() {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             state.isDone = true
+            state.holds = []
             defer { state.waiter = nil }
             return state.waiter
         }

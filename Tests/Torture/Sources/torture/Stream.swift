@@ -29,6 +29,8 @@ final class Stream: Sendable {
         let isTold: Bool
         /// Taken by the channel for all that the writer can know.
         var isAccepted = false
+        /// One write may be several entries: this is the last of them.
+        var isLastPart = true
         var tells: UInt8 = 0
         var failure: TransportError.Code?
         var arrival = Arrival.none
@@ -95,10 +97,20 @@ final class Stream: Sendable {
                 state.append(
                     Entry(
                         phase: Int32(segment.phase), count: Int32(segment.count), lane: 0, isRemovable: false,
-                        isTold: isTold),
+                        isTold: isTold, isLastPart: false),
                     0)
             }
+            state.entries[state.entries.count - 1].isLastPart = true
             return first..<state.entries.count
+        }
+    }
+
+    /// Enters a write that cannot be sent as a whole.
+    func issue(unreadable count: Int, at phase: Int, isTold: Bool) -> Int {
+        state.withLock { state in
+            state.append(
+                Entry(phase: Int32(phase), count: Int32(count), lane: 0, isRemovable: isTold, isTold: isTold), 0)
+            return state.entries.count - 1
         }
     }
 
@@ -235,7 +247,9 @@ extension Stream.State {
                     return .entry(index)
                 }
                 let length = min(bytes.count, Stream.markLength, Int(entry.count))
-                if memcmp(bytes.baseAddress!, Pattern.table + Int(entry.phase), length) == 0 {
+                // At the end every promise has been kept: what was taken back does not begin here.
+                let isGone = isLast && entry.wasTakenBack
+                if !isGone, memcmp(bytes.baseAddress!, Pattern.table + Int(entry.phase), length) == 0 {
                     if length == Stream.markLength || length == entry.count || isLast {
                         skip(lane, to: index)
                         return .entry(index)

@@ -5,10 +5,11 @@ struct TaskEnd: Sendable {
     let session: Session
     let side: Side
     let connection: Connection
+    let profile: ChannelProfile
     private var channel: Channel { connection.channel }
 
     /// A connection that was accepted: its first bytes say whose it is.
-    static func serve(_ connection: Connection, _ run: Run) async {
+    static func serve(_ connection: Connection, _ run: Run, _ profile: ChannelProfile) async {
         var greeting: [UInt8] = []
         var rest = Buffer()
         while greeting.count < Hello.length {
@@ -23,7 +24,7 @@ struct TaskEnd: Sendable {
         }
         session.attach()
         session.note(.server, "attached")
-        let end = TaskEnd(session: session, side: .server, connection: connection)
+        let end = TaskEnd(session: session, side: .server, connection: connection, profile: profile)
         end.watch()
         if rest.count > 0 { rest.withUnsafeBytes { session.received(.server, $0) } }
         await end.run()
@@ -44,7 +45,8 @@ struct TaskEnd: Sendable {
 
     private func watch() {
         let channel = channel
-        session.onAbort { [weak channel] in channel?.close(.reset) }
+        if profile.hasScrambler { session.holdsWrites[side.rawValue].set() }
+        session.hold(side, channel)
         let census = Census.Member(.work)
         Task.detached { [session, side] in
             await channel.closed()
@@ -82,17 +84,26 @@ struct TaskEnd: Sendable {
 
     private func write(_ start: Random, _ plan: EndPlan) async {
         // The echo is then the only writer.
-        if plan.isEcho, plan.lanes == 0 { return }
+        if isEcho(plan) { return }
         await waitForAttachment()
         var start = start
         await withTaskGroup { tasks in
             for number in 0...plan.lanes {
                 let lane = Lane(
-                    session: session, side: side, channel: channel, number: number, isAlone: plan.lanes == 0)
+                    session: session, side: side, channel: channel, number: number, isAlone: plan.lanes == 0,
+                    hasScrambler: profile.hasScrambler)
                 let random = Random(start.next())
                 tasks.addTask { await lane.run(random, awaits: true) }
             }
         }
+    }
+
+    /// Not with a handler that fails writes: an echo has pieces of all sizes, which cannot be missed one by one.
+    ///
+    /// Nor with a peer that stops reading while it is not read from: both would wait for the other.
+    private func isEcho(_ plan: EndPlan) -> Bool {
+        plan.isEcho && plan.lanes == 0 && !profile.hasScrambler
+            && !(side == .client && session.listener.channel.hasBackPressure)
     }
 
     // MARK: Reading
@@ -144,7 +155,7 @@ struct TaskEnd: Sendable {
 
     private func take(_ bytes: Buffer, _ plan: EndPlan, _ random: inout Random) async throws {
         if session.hasLeft(side) { return }
-        guard plan.isEcho, plan.lanes == 0, channel.isActive else {
+        guard isEcho(plan), channel.isActive else {
             return bytes.withUnsafeBytes { session.received(side, $0) }
         }
         var segments: [Stream.Segment] = []

@@ -43,7 +43,11 @@ extension Stream {
             }
             if entry.arrival == .partly { return "[1] clean end in the middle of a write" }
         }
-        if isWhole, entry.hasFailed, terms.isExact { return "told a failure, but all of it came" }
+        // Taken by the kernel while it was given up: then the stream ends with it.
+        let isCutThere = entry.failure == .cancelled && (end != .clean || !terms.canTellReset)
+        if isWhole, entry.hasFailed, entry.isLastPart, terms.isExact, !isCutThere {
+            return "told a failure, but all of it came"
+        }
         if entry.failure == .cancelled, entry.arrival == .partly, end == .clean, terms.canTellReset {
             return "[2] cancelled half-way, and a clean end"
         }

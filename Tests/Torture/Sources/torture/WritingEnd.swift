@@ -32,6 +32,7 @@ struct Lane: Sendable {
     var isAlone = false
     /// A graceful end is still possible after a cancelled write that was on its way.
     var mayCancel = true
+    var hasScrambler = false
     /// Told when the lane has nothing more to do.
     var ended: @Sendable () -> Void = {}
 
@@ -78,7 +79,7 @@ struct Lane: Sendable {
 
     private func send(_ random: inout Random) async {
         let cancels = mayCancel && random.oneIn(12)
-        let isRemovable = cancels || !isAlone
+        let isRemovable = cancels || !isAlone || hasScrambler
         let stream = session.outgoing(side)
         let count = size(&random, removable: isRemovable)
         let (index, phase) = stream.issue(count, lane: number, isTold: true, isRemovable: isRemovable)
@@ -110,7 +111,8 @@ struct Lane: Sendable {
                 result = error
             }
         }
-        if result?.code == .outboundQueueFull || result?.code == .loopBudgetExhausted {
+        // What a handler holds back and writes later cannot wait any more.
+        if !hasScrambler, result?.code == .outboundQueueFull || result?.code == .loopBudgetExhausted {
             session.fault("[2] an awaited write was refused", "from the \(side): #\(index): \(result!)")
         }
         session.told(side, index..<index + 1, result)
@@ -133,7 +135,8 @@ struct Lane: Sendable {
             session.told(side, index..<index + 1, result)
         }
         switch random.below(6) {
-        case 0:
+        // What handlers hold back would be overtaken.
+        case 0 where !hasScrambler:
             if let file = Piece.file(phase, count) {
                 channel.write(file, promise: .callback(completion))
             } else {
