@@ -56,6 +56,40 @@ extension Scenarios {
             }
         }
 
+        /// No descriptors and no memory for the timer that would come again later: it comes again all the same, and says so.
+        @Test(.enabled(if: AddressSpace.canBeLimited), arguments: Engine.allCases)
+        func aListenerThatCannotPauseGoesOn(_ engine: Engine) async throws {
+            try engine.require()
+            await #expect(processExitsWith: .success) { [engine = engine.rawValue as String] in
+                await inChild(on: engine) { group in
+                    let errors = Watched<Set<TransportError>>([])
+                    let accepted = Accepted([])
+                    let clients = try (0..<4).map { _ in try RawSocket.unconnected() }
+                    let wheel = CrowdedWheel(group.loops[0])
+                    try AddressSpace.leave(256 << 20)
+                    try await group.turn { wheel.fill() }
+                    try AddressSpace.leave(32 << 20)
+                    try await Descriptors.leave(3)
+                    let server = try await ServerBootstrap(group: group).childHandlers { [Announcer(accepted)] }
+                        .onAcceptError { error in errors.update { $0.insert(error) } }
+                        .bind(host: "127.0.0.1", port: 0)
+                    try await blocking { for client in clients { try client.connect(to: server.localAddress) } }
+                    let address = server.localAddress.description
+                    try await errors.wait(for: "both to be told") {
+                        $0 == [
+                            TransportError(call: .accept, errno: EMFILE, subject: address),
+                            TransportError(.outOfMemory, call: .accept, subject: address),
+                        ]
+                    }
+                    #expect(accepted.value.count == 2)
+                    Descriptors.restore()
+                    try await accepted.wait(for: "all of them") { $0.count == 4 }
+                    AddressSpace.restore()
+                    try await group.turn { wheel.empty() }
+                }
+            }
+        }
+
         @Test(.enabled(if: AddressSpace.canBeLimited), arguments: Engine.allCases)
         func whatAMailboxHasNoMemoryForIsToldOrComesLater(_ engine: Engine)
             async throws

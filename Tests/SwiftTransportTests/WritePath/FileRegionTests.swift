@@ -111,11 +111,11 @@ extension WritePath {
             }
         }
 
-        /// A write of no bytes before it has its own end.
-        @Test(arguments: WritePath.engines)
-        func unreadableBehindNothing(engine: Engine) async throws {
+        /// A write of no bytes before it has its own end, whether it is sent at the end of the turn or at once.
+        @Test(arguments: WritePath.engines, [1000, 100])
+        func unreadableBehindNothing(engine: Engine, high: Int) async throws {
             let file = try ScratchFile(100)
-            try await WritePath.withRig(engine) { rig in
+            try await WritePath.withRig(engine, [.waterMark(low: 1, high: .bytes(high))]) { rig in
                 let log = rig.log
                 let unreadable = try file.unreadableRegion()
                 try await rig.run { channel in
