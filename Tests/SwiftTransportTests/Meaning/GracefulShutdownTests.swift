@@ -128,6 +128,23 @@ extension Scenarios {
             }
         }
 
+        /// Memory of zero-copy sends is the kernel's until the peer has it, and a peer that does not read may never: closing has
+        /// a deadline all the same.
+        @Test(arguments: [CloseMode.immediate, .graceful, nil])
+        func zeroCopyToAPeerThatDoesNotRead(_ mode: CloseMode?) async throws {
+            try await withGroup(.uring) { group in
+                let place = Place(engine: .uring, network: .tcp)
+                let (channel, peer) = try await group.connection(
+                    place, .zeroCopy(from: .kibibytes(32)), peerReceiveBuffer: 32768)
+                try await channel.send(Buffer([UInt8](repeating: 7, count: 200_000)))
+                if let mode { channel.close(mode) }
+                let report = await group.shutdown(within: .milliseconds(100))
+                await channel.closed()
+                #expect(report.channelsIdle + report.channelsFinished + report.channelsCutOff == 1)
+                peer.close()
+            }
+        }
+
         /// Input that was kept for a task is handed out after the loop has ended, and then its end: the peer's own.
         @Test(arguments: Engine.allCases, [true, false])
         func keptInputIsHandedOut(_ engine: Engine, ended: Bool) async throws {
