@@ -39,7 +39,7 @@ let package = Package(
         .target(name: "SwiftTransport", dependencies: ["CTransport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "CTransportTests",
-            dependencies: ["CTransport"],
+            dependencies: ["CTransport", "CRingFaults"],
             swiftSettings: swiftSettings
         ),
         .testTarget(
@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["SwiftTransport", "CTransport", "CReferenceCount"],
             swiftSettings: swiftSettings
         ),
-        // Only tests link it: it stands between the program and the Swift runtime.
+        // Only tests link these: they stand between the program and liburing, and the Swift runtime.
+        .target(name: "CRingFaults", path: "Tests/CRingFaults", cSettings: [.define("_GNU_SOURCE")]),
         .target(
             name: "CReferenceCount", path: "Tests/CReferenceCount", linkerSettings: [.linkedLibrary("dl")]),
     ]

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 
 #define CT_PROBE_ENTRIES 8u
+#define CT_PROBE_COMPLETIONS 16u
 
 // Opcode numbers of the kernel's ABI; SEND_ZC doubles as the mark of 6.0.
 static const uint8_t required_operations[] = {
@@ -33,7 +34,7 @@ static bool probe_operations(ct_ring *ring, ct_probe_report *report) {
 
 static void probe_ring(ct_probe_report *report) {
     ct_ring ring;
-    if (ct_ring_setup(&ring, CT_PROBE_ENTRIES, &report->failure) < 0) return;
+    if (ct_ring_setup(&ring, CT_PROBE_ENTRIES, CT_PROBE_COMPLETIONS, &report->failure) < 0) return;
     const uint32_t features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL | IORING_FEAT_SUBMIT_STABLE;
     if ((ring.io.features & features) != features) {
         ct_fail(&report->failure, CT_CALL_IO_URING_SETUP, EOPNOTSUPP);

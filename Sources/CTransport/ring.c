@@ -6,13 +6,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CT_COMPLETIONS_PER_SUBMISSION 16u
-
-int ct_ring_setup(ct_ring *ring, uint32_t entries, ct_failure *failure) {
+int ct_ring_setup(ct_ring *ring, uint32_t entries, uint32_t completions, ct_failure *failure) {
     *ring = (ct_ring){0};
     struct io_uring_params parameters = {
         .flags = CT_RING_FLAGS,
-        .cq_entries = entries * CT_COMPLETIONS_PER_SUBMISSION,
+        .cq_entries = completions,
     };
     int result = io_uring_queue_init_params(entries, &ring->io, &parameters);
     if (result < 0) {
@@ -40,9 +38,8 @@ int ct_ring_enable(ct_ring *ring, ct_failure *failure) {
 
 void ct_ring_close(ct_ring *ring) { io_uring_queue_exit(&ring->io); }
 
-static int ring_enter(ct_ring *ring, uint32_t wait, uint32_t flags, uint64_t timeout) {
+static int ring_enter(ct_ring *ring, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
     struct io_uring_sq *sq = &ring->io.sq;
-    uint32_t pending = ct_ring_pending(ring);
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     struct __kernel_timespec time = {
         .tv_sec = (long long)(timeout / 1000000000ull), .tv_nsec = (long long)(timeout % 1000000000ull),
@@ -51,16 +48,20 @@ static int ring_enter(ct_ring *ring, uint32_t wait, uint32_t flags, uint64_t tim
         .sigmask_sz = _NSIG / 8,
         .ts = timeout == CT_FOREVER ? 0 : (uint64_t)(uintptr_t)&time,
     };
-    int result = io_uring_enter2((unsigned)ring->io.enter_ring_fd, pending, wait, ring->enter_flags | flags,
+    int result = io_uring_enter2((unsigned)ring->io.enter_ring_fd, submit, wait, ring->enter_flags | flags,
                                  (sigset_t *)&argument, sizeof argument);
     return result >= 0 || result == -ETIME ? 0 : result;
 }
 
 int ct_ring_enter(ct_ring *ring, uint32_t wait, uint64_t timeout) {
-    return ring_enter(ring, wait, IORING_ENTER_GETEVENTS, timeout);
+    return ring_enter(ring, ct_ring_pending(ring), wait, IORING_ENTER_GETEVENTS, timeout);
 }
 
-int ct_ring_submit(ct_ring *ring) { return ring_enter(ring, 0, 0, CT_FOREVER); }
+int ct_ring_submit(ct_ring *ring) { return ring_enter(ring, ct_ring_pending(ring), 0, 0, CT_FOREVER); }
+
+int ct_ring_wait(ct_ring *ring, uint32_t wait, uint64_t timeout) {
+    return ring_enter(ring, 0, wait, IORING_ENTER_GETEVENTS, timeout);
+}
 
 int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, uint32_t entries, bool incremental) {
     size_t size = entries * sizeof(struct io_uring_buf);

@@ -30,8 +30,7 @@ typedef struct ct_ring {
     uint32_t enter_flags;
 } ct_ring;
 
-// The completion queue is 16 times the submission queue: see ct_ring_completions_bound().
-int ct_ring_setup(ct_ring *ring, uint32_t entries, ct_failure *failure);
+int ct_ring_setup(ct_ring *ring, uint32_t entries, uint32_t completions, ct_failure *failure);
 // On the thread that will submit.
 int ct_ring_enable(ct_ring *ring, ct_failure *failure);
 void ct_ring_close(ct_ring *ring);
@@ -39,8 +38,33 @@ void ct_ring_close(ct_ring *ring);
 // Hands over what was queued and, with `wait` > 0, waits for that many completions but not beyond `timeout`
 // nanoseconds (CT_FOREVER: no limit). Runs the kernel's deferred work. 0 or -errno; a timeout is no error.
 int ct_ring_enter(ct_ring *ring, uint32_t wait, uint64_t timeout);
-// Hands over what was queued and nothing else.
+// Hands over what was queued and nothing else. Completions of what ends at once appear.
 int ct_ring_submit(ct_ring *ring);
+// Waits and runs deferred work as ct_ring_enter() does, and hands nothing over.
+int ct_ring_wait(ct_ring *ring, uint32_t wait, uint64_t timeout);
+
+// How many completions one enter brings at most; the queue is made that long. With DEFER_TASKRUN they appear only inside
+// our own enters, and ct_ring_enter() is called only when the queue is empty.
+#define CT_RING_ENTRIES_MAX 32768u              // the kernel's own limit
+#define CT_WAIT_MAX 128u                        // the most that ct_ring_enter() is told to wait for
+#define CT_RECEIVES_PER_WAKEUP 33u              // MULTISHOT_MAX_RETRY + 1, since 6.8
+#define CT_BACKLOG_MAX 4096u
+static inline uint32_t ct_ring_completions_bound(uint32_t entries) {
+    // Every request may end as it is handed over. Then, since 6.13, an enter twice runs at most as many deferred items as
+    // it waits for: receives of connections, and one accept that takes a whole backlog in. Before, it runs all there are,
+    // and several listeners may be full: what does not fit is kept by the kernel, and multishot requests end.
+    return entries + 2 * CT_WAIT_MAX * CT_RECEIVES_PER_WAKEUP + CT_BACKLOG_MAX;
+}
+// True when handing over a full queue leaves no completion without room, whatever has not been looked at yet.
+static inline bool ct_ring_may_submit(const ct_ring *ring) {
+    const struct io_uring_cq *cq = &ring->io.cq;
+    uint32_t unseen = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE) - *cq->khead;
+    return cq->ring_entries - unseen >= ring->io.sq.ring_entries + CT_BACKLOG_MAX;
+}
+// Whether completions did not fit all the same.
+static inline bool ct_ring_overflows(const ct_ring *ring) {
+    return __atomic_load_n(ring->io.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW;
+}
 
 static inline uint32_t ct_ring_pending(const ct_ring *ring) {
     return ring->io.sq.sqe_tail - __atomic_load_n(ring->io.sq.khead, __ATOMIC_ACQUIRE);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define CT_RIG_ENTRIES 8u
+#define CT_RIG_COMPLETIONS 128u
 #define CT_RIG_BUFFER 4096u
 // More than any test's messages use: below kernel 6.12 a receive asks for a buffer before it looks, also when all that
 // it finds is the end of the stream, and without one it completes with -ENOBUFS.
@@ -40,7 +41,7 @@ static bool rig_open(ct_rig *rig, bool incremental) {
     *rig = (ct_rig){.incremental = incremental, .first = {-1, -1}, .second = {-1, -1}};
     rig->memory = mmap(NULL, CT_RIG_MEMORY, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     if (rig->memory == MAP_FAILED) return false;
-    if (ct_ring_setup(&rig->ring, CT_RIG_ENTRIES, &ignored) < 0) {
+    if (ct_ring_setup(&rig->ring, CT_RIG_ENTRIES, CT_RIG_COMPLETIONS, &ignored) < 0) {
         munmap(rig->memory, CT_RIG_MEMORY);
         return false;
     }

@@ -7,7 +7,7 @@
 //            +-- ct_slot_close(): everything in flight is told to end
 //
 // A descriptor is never closed while an operation is in flight: that sends no FIN, and the kernel may write into
-// memory that was given back (io_uring.md 1.8).
+// memory that was given back.
 #include "internal.h"
 
 #include <unistd.h>

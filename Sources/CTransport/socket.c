@@ -15,7 +15,7 @@
 
 int ct_socket_open(int family, ct_failure *failure) {
     // Blocking: O_NONBLOCK makes some io_uring sends return a spurious EAGAIN, and the engines pass MSG_DONTWAIT where
-    // they need it (io_uring.md 1.5).
+    // they need it.
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         ct_fail(failure, CT_CALL_SOCKET, errno);

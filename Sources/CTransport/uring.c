@@ -3,44 +3,36 @@
 // Receive: one multishot request per connection that takes its memory from the loop's buffer ring, POLL_FIRST so that
 // an idle connection holds none and survives a shortage. Send: one in flight per connection, run inline by the enter
 // that also waits. Accept: multishot. Close: see slot.c.
-#include "ring.h"
+#include "uring.h"
 
 #include <poll.h>
 
-#define CT_BUFFER_GROUP 0
-#define CT_BUFFER_ENTRIES 1024u
-#define CT_CLASSIC_CHUNK_SIZE 16384u
 // Since 6.13 one enter runs at most max(20, wait_nr) deferred items: after a full batch, ask for more without waiting.
 #define CT_DEFERRED_ITEMS_CAP 20u
-#define CT_DRAIN_WAIT 128u
 // ... unless the batch was heavy: answering what is still in the cache is worth more than a wider batch (measured with
 // 16 KiB messages: 6 % of CPU).
 #define CT_DRAIN_BYTES_MAX (128u * 1024)
-#define CT_RECEIVES_PER_WAKEUP 33u              // MULTISHOT_MAX_RETRY + 1
-#define CT_BACKLOG_MAX 4096u
-#define CT_VECTORS 16384u
-#define CT_ADDRESSES 64u
-
-typedef struct ct_uring {
-    ct_ring ring;
-    ct_buffer_ring buffers;
-    bool incremental;
-    bool sees_ends;                 // see uring_check_end()
-    bool drain;                     // the last batch hit the cap
-    uint32_t lent, lent_target;    // lending more than fits the cache makes large messages slower, not faster
-    uint32_t free_ids;              // how many of free_id[] are valid
-    ct_chunk *_Nullable chunk_of[CT_BUFFER_ENTRIES];
-    uint16_t free_id[CT_BUFFER_ENTRIES];
-    // Scratch the kernel reads while it takes the requests; free again once it has taken all of them.
-    struct iovec vectors[CT_VECTORS];
-    struct msghdr *_Nullable messages;
-    struct sockaddr_storage addresses[CT_ADDRESSES];
-    uint32_t vectors_used, messages_used, addresses_used, messages_capacity;
-} ct_uring;
-
-static inline ct_uring *uring_of(ct_loop *loop) { return loop->engine_state; }
 
 // ----------------------------------------------------------------------------------------------------- open, start
+
+int ct_uring_open_ring(ct_uring *u, ct_failure *failure) {
+    uint32_t entries = 1;
+    while (entries < u->messages_capacity && entries < CT_RING_ENTRIES_MAX) entries *= 2;
+    int result = ct_ring_setup(&u->ring, entries, ct_ring_completions_bound(entries), failure);
+    if (result < 0) return result;
+    ct_assert(u->ring.io.sq.ring_entries == entries);
+    ct_assert(u->ring.io.cq.ring_entries >= ct_ring_completions_bound(entries));
+    u->buffers = (ct_buffer_ring){0};
+    u->drain = u->behind = u->refused = u->wake_armed = false;
+    u->lent = 0;
+    u->vectors_used = u->messages_used = u->addresses_used = 0;
+    u->free_ids = CT_BUFFER_ENTRIES;
+    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
+        u->free_id[i] = (uint16_t)(CT_BUFFER_ENTRIES - 1 - i);
+        u->chunk_of[i] = NULL;
+    }
+    return 0;
+}
 
 static int uring_open(ct_loop *loop, const ct_loop_options *options, ct_failure *failure) {
     ct_uring *u = ct_memory_allocate(sizeof *u);
@@ -53,42 +45,36 @@ static int uring_open(ct_loop *loop, const ct_loop_options *options, ct_failure 
     }
     u->messages = messages;
     u->messages_capacity = entries;
-    u->buffers = (ct_buffer_ring){0};
     u->incremental = ct_probe()->incremental_buffers && !options->classic_buffers;
     u->sees_ends = ct_probe()->sees_ends;
-    u->drain = false;
-    u->lent = 0;
     u->lent_target = options->chunks_lent < CT_BUFFER_ENTRIES ? options->chunks_lent : CT_BUFFER_ENTRIES;
-    u->vectors_used = u->messages_used = u->addresses_used = 0;
-    u->free_ids = CT_BUFFER_ENTRIES;
-    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
-        u->free_id[i] = (uint16_t)(CT_BUFFER_ENTRIES - 1 - i);
-        u->chunk_of[i] = NULL;
-    }
-    int result = ct_ring_setup(&u->ring, entries, failure);
+    u->later_head = u->later_tail = 0;
+    u->spoiled = NULL;
+    int result = ct_uring_open_ring(u, failure);
     if (result < 0) {
         ct_memory_free(messages, entries * sizeof *messages);
         ct_memory_free(u, sizeof *u);
         return result;
     }
     loop->engine_state = u;
-    // Why the completion queue cannot overflow: with DEFER_TASKRUN completions appear only inside our own enter, and
-    // we enter only when the queue is empty (io_uring.md 1.3).
-    ct_assert(u->ring.io.cq.ring_entries >= entries + CT_DRAIN_WAIT * CT_RECEIVES_PER_WAKEUP + CT_BACKLOG_MAX ||
-              entries < 1024);
     return 0;
 }
 
 static struct io_uring_sqe *_Nullable uring_request(ct_loop *loop);
 
-static void uring_arm_wake(ct_loop *loop) {
+void ct_uring_arm_wake(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
     struct io_uring_sqe *sqe = uring_request(loop);
-    ct_assert(sqe);
+    u->wake_armed = sqe != NULL;
+    if (ct_unlikely(!sqe)) {
+        u->behind = true;
+        return;
+    }
     io_uring_prep_poll_multishot(sqe, ct_mailbox_eventfd(loop->mailbox), POLLIN);
     io_uring_sqe_set_data64(sqe, (uint64_t)CT_OP_WAKE << 56);
 }
 
-static int uring_start(ct_loop *loop, ct_failure *failure) {
+int ct_uring_start_ring(ct_loop *loop, ct_failure *failure) {
     ct_uring *u = uring_of(loop);
     int result = ct_ring_enable(&u->ring, failure);
     if (result < 0) return result;
@@ -97,17 +83,31 @@ static int uring_start(ct_loop *loop, ct_failure *failure) {
         ct_fail(failure, CT_CALL_IO_URING_REGISTER, result);
         return result;
     }
-    uring_arm_wake(loop);
+    ct_uring_arm_wake(loop);
     return 0;
+}
+
+void ct_uring_close_ring(ct_uring *u) {
+    ct_buffer_ring_close(&u->ring, &u->buffers);
+    ct_ring_close(&u->ring);
+    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
+        if (!u->chunk_of[i]) continue;
+        u->chunk_of[i]->next = u->spoiled;
+        u->spoiled = u->chunk_of[i];
+        u->chunk_of[i] = NULL;
+    }
 }
 
 static void uring_destroy(ct_loop *loop) {
     ct_uring *u = uring_of(loop);
     if (!u) return;
-    ct_buffer_ring_close(&u->ring, &u->buffers);
-    ct_ring_close(&u->ring);
-    for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++)
-        if (u->chunk_of[i]) ct_chunk_release(u->chunk_of[i]);
+    ct_assert(u->later_head == 0);
+    ct_uring_close_ring(u);
+    while (u->spoiled) {
+        ct_chunk *chunk = u->spoiled;
+        u->spoiled = chunk->next;
+        ct_chunk_release(chunk);
+    }
     ct_memory_free(u->messages, u->messages_capacity * sizeof *u->messages);
     ct_memory_free(u, sizeof *u);
     loop->engine_state = NULL;
@@ -119,14 +119,19 @@ static void uring_scratch_reset(ct_uring *u) {
     if (ct_ring_pending(&u->ring) == 0) u->vectors_used = u->messages_used = u->addresses_used = 0;
 }
 
-static void uring_submit(ct_loop *loop) {
+static CT_COLD void uring_submit(ct_loop *loop) {
     ct_uring *u = uring_of(loop);
+    if (u->refused || !ct_ring_may_submit(&u->ring)) return;
     loop->statistics.enters_queue_full++;
     ct_ring_submit(&u->ring);
     uring_scratch_reset(u);
+    u->refused = ct_ring_pending(&u->ring) > 0;
+    u->behind = u->behind || u->refused;
+    loop->statistics.completion_overflows += ct_ring_overflows(&u->ring);
 }
 
-// NULL only when the kernel refuses to take requests at all (out of memory).
+// NULL when the kernel has no memory for requests, or so many have ended in this turn that there is no room for more
+// completions. What needs one then comes again later; scratch must be there before, because an entry goes out as it is.
 static struct io_uring_sqe *_Nullable uring_request(ct_loop *loop) {
     ct_uring *u = uring_of(loop);
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring.io);
@@ -146,7 +151,7 @@ static int uring_accept(ct_loop *loop, ct_slot *slot) {
     return 0;
 }
 
-// ct_slot.engine_word
+// ct_uring_word.flags
 enum {
     CT_FAMILY_KNOWN = 1u << 0,
     CT_ONE_SHOT = 1u << 1,
@@ -157,19 +162,23 @@ enum {
 // them. Until liburing#1549 was fixed a multishot receive that took the last bytes then waits for an edge that is over,
 // and the end of stream never comes. A receive armed anew looks again.
 static bool uring_one_shot(ct_slot *slot) {
-    if (ct_unlikely(slot->engine_word == 0)) {
+    ct_uring_word *word = uring_word_of(slot);
+    if (ct_unlikely(word->flags == 0)) {
         int family = AF_UNSPEC;
         socklen_t length = sizeof family;
         getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
-        slot->engine_word = CT_FAMILY_KNOWN | (family == AF_INET || family == AF_INET6 ? 0 : CT_ONE_SHOT);
+        word->flags = CT_FAMILY_KNOWN | (family == AF_INET || family == AF_INET6 ? 0 : CT_ONE_SHOT);
     }
-    return slot->engine_word & CT_ONE_SHOT;
+    return word->flags & CT_ONE_SHOT;
 }
 
-static int uring_receive(ct_loop *loop, ct_slot *slot) {
+int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
     if (slot->receive_armed || slot->starved) return 0;
     struct io_uring_sqe *sqe = uring_request(loop);
-    if (!sqe) return -ENOBUFS;
+    if (ct_unlikely(!sqe)) {
+        ct_uring_later(loop, slot, CT_LATER_RECEIVE);
+        return 0;
+    }
     if (ct_unlikely(uring_one_shot(slot))) io_uring_prep_recv(sqe, slot->fd, NULL, 0, 0);
     else io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
     sqe->ioprio |= CT_IORING_RECVSEND_POLL_FIRST;
@@ -178,15 +187,19 @@ static int uring_receive(ct_loop *loop, ct_slot *slot) {
     io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
     slot->receive_armed = true;
     slot->receive_cancelling = false;
-    slot->engine_word |= CT_UNCHECKED;
+    uring_word_of(slot)->flags |= CT_UNCHECKED;
     return 0;
 }
 
 // The cancel's own completion says nothing that the cancelled request's does not.
-static void uring_cancel(ct_loop *loop, uint64_t token) {
+void ct_uring_cancel(ct_loop *loop, ct_slot *slot, enum ct_operation operation) {
     struct io_uring_sqe *sqe = uring_request(loop);
-    if (!sqe) return;
-    io_uring_prep_cancel64(sqe, token, 0);
+    if (ct_unlikely(!sqe)) {
+        ct_uring_later(loop, slot, ct_later_cancel(operation));
+        return;
+    }
+    bool tagged = operation == CT_OP_SEND_ZERO_COPY;
+    io_uring_prep_cancel64(sqe, tagged ? ct_token_tagged(operation, slot) : ct_token(operation, slot), 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, (uint64_t)CT_OP_CANCEL << 56);
 }
@@ -194,16 +207,24 @@ static void uring_cancel(ct_loop *loop, uint64_t token) {
 static void uring_receive_stop(ct_loop *loop, ct_slot *slot) {
     if (!slot->receive_armed || slot->receive_cancelling) return;
     slot->receive_cancelling = true;
-    uring_cancel(loop, ct_token(CT_OP_RECEIVE, slot));
+    ct_uring_cancel(loop, slot, CT_OP_RECEIVE);
+}
+
+static bool uring_has_vectors(const ct_uring *u, uint32_t count) {
+    return u->vectors_used + count <= CT_VECTORS && u->messages_used < u->messages_capacity;
 }
 
 static int uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy) {
     ct_uring *u = uring_of(loop);
     ct_assert(count > 0 && count <= 1024);
-    if (count > 1 && ct_unlikely(u->vectors_used + count > CT_VECTORS || u->messages_used == u->messages_capacity))
-        uring_submit(loop);
-    struct io_uring_sqe *sqe = uring_request(loop);
-    if (!sqe || (count > 1 && u->vectors_used + count > CT_VECTORS)) return -ENOBUFS;
+    if (count > 1 && ct_unlikely(!uring_has_vectors(u, count))) uring_submit(loop);
+    bool ready = count == 1 || ct_likely(uring_has_vectors(u, count));
+    struct io_uring_sqe *sqe = ready ? uring_request(loop) : NULL;
+    slot->sends_in_flight++;
+    if (ct_unlikely(!sqe)) {
+        ct_uring_later(loop, slot, CT_LATER_SEND);
+        return 0;
+    }
     if (count == 1) {
         if (zero_copy) io_uring_prep_send_zc(sqe, slot->fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL, 0);
         else io_uring_prep_send(sqe, slot->fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL);
@@ -218,7 +239,6 @@ static int uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
     }
     if (zero_copy) sqe->ioprio |= CT_IORING_SEND_ZC_REPORT_USAGE;
     io_uring_sqe_set_data64(sqe, zero_copy ? ct_token_tagged(CT_OP_SEND_ZERO_COPY, slot) : ct_token(CT_OP_SEND, slot));
-    slot->sends_in_flight++;
     return 0;
 }
 
@@ -229,9 +249,10 @@ static int uring_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vect
 
 static int uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
     ct_uring *u = uring_of(loop);
+    if (length > sizeof *u->addresses) return -EINVAL;
     if (u->addresses_used == CT_ADDRESSES) uring_submit(loop);
-    struct io_uring_sqe *sqe = uring_request(loop);
-    if (!sqe || u->addresses_used == CT_ADDRESSES || length > sizeof *u->addresses) return -ENOBUFS;
+    struct io_uring_sqe *sqe = u->addresses_used < CT_ADDRESSES ? uring_request(loop) : NULL;
+    if (!sqe) return -ENOBUFS;
     struct sockaddr_storage *copy = &u->addresses[u->addresses_used++];
     __builtin_memcpy(copy, address, length);
     io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)copy, length);
@@ -241,20 +262,23 @@ static int uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *ad
 }
 
 static void uring_interrupt(ct_loop *loop, ct_slot *slot) {
-    if (slot->accepts_in_flight) uring_cancel(loop, ct_token(CT_OP_ACCEPT, slot));
-    if (slot->connects_in_flight) uring_cancel(loop, ct_token(CT_OP_CONNECT, slot));
+    if (slot->accepts_in_flight) ct_uring_cancel(loop, slot, CT_OP_ACCEPT);
+    if (slot->connects_in_flight) ct_uring_cancel(loop, slot, CT_OP_CONNECT);
     if (slot->listener) return;
     // shutdown(2) is flat in cost and sends the FIN; a cancel walks a list. It fails when the peer has reset already.
     // A reset must not be preceded by a FIN.
     if (!slot->reset && shutdown(slot->fd, SHUT_RDWR) == 0) return;
-    if (slot->receive_armed) uring_cancel(loop, ct_token(CT_OP_RECEIVE, slot));
+    uring_receive_stop(loop, slot);
     if (slot->sends_in_flight) {
-        uring_cancel(loop, ct_token(CT_OP_SEND, slot));
-        uring_cancel(loop, ct_token_tagged(CT_OP_SEND_ZERO_COPY, slot));
+        ct_uring_cancel(loop, slot, CT_OP_SEND);
+        ct_uring_cancel(loop, slot, CT_OP_SEND_ZERO_COPY);
     }
 }
 
-static void uring_forget(ct_loop *loop, ct_slot *slot) { (void)loop, (void)slot; }
+static void uring_forget(ct_loop *loop, ct_slot *slot) {
+    ct_assert(slot->closed_listed);
+    if (ct_unlikely(uring_word_of(slot)->later)) ct_uring_later_forget(loop);
+}
 
 // -------------------------------------------------------------------------------------------------- receive memory
 
@@ -286,9 +310,10 @@ static void uring_exhausted(ct_loop *loop, ct_slot *slot) {
     loop->statistics.receive_exhausted++;
     if (uring_has_memory(loop)) {
         loop->statistics.receive_rearms++;
-        if (uring_receive(loop, slot) == 0) return;
+        ct_uring_receive(loop, slot);
+    } else {
+        ct_loop_starve(loop, slot);
     }
-    ct_loop_starve(loop, slot);
 }
 
 // ----------------------------------------------------------------------------------------------------- completions
@@ -315,7 +340,7 @@ static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_
 // where the kernel loses the edge of what came with them too (liburing#1549); its cancellation arms a new one, or ends
 // that of a closing slot.
 static void uring_check_end(ct_loop *loop, ct_slot *slot) {
-    if (ct_likely(uring_of(loop)->sees_ends)) slot->engine_word &= ~(uint64_t)CT_UNCHECKED;
+    if (ct_likely(uring_of(loop)->sees_ends)) uring_word_of(slot)->flags &= ~(uint32_t)CT_UNCHECKED;
     struct pollfd look = {.fd = slot->fd, .events = POLLRDHUP};
     if (poll(&look, 1, 0) > 0) uring_receive_stop(loop, slot);
 }
@@ -341,10 +366,10 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     }
     if (ct_unlikely(again)) {
         loop->statistics.receive_rearms++;
-        if (uring_receive(loop, slot) < 0 && open) ct_loop_starve(loop, slot);
+        ct_uring_receive(loop, slot);
     }
     bool drained = more && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
-    if (ct_unlikely(drained && (slot->engine_word & CT_UNCHECKED))) uring_check_end(loop, slot);
+    if (ct_unlikely(drained && (uring_word_of(slot)->flags & CT_UNCHECKED))) uring_check_end(loop, slot);
     if (!more) ct_slot_operation_ended(loop, slot);
     // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.
     if (retry && !event->chunk) return false;
@@ -375,7 +400,7 @@ static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_ev
     if (operation >= CT_OP_WAKE) {
         if (operation == CT_OP_CANCEL) return false;
         loop->statistics.wakes++;
-        if (!(cqe->flags & IORING_CQE_F_MORE)) uring_arm_wake(loop);
+        if (!(cqe->flags & IORING_CQE_F_MORE)) ct_uring_arm_wake(loop);
         return false;
     }
     ct_slot *slot = ct_slot_at(&loop->slots, ct_token_index(cqe->user_data));
@@ -437,37 +462,44 @@ static uint32_t uring_drain_completions(ct_loop *loop, ct_event *events, uint32_
     return count;
 }
 
+static void uring_enter(ct_loop *loop, uint32_t wait, uint64_t timeout) {
+    ct_uring *u = uring_of(loop);
+    loop->statistics.enters++;
+    int result = ct_ring_enter(&u->ring, wait, timeout);
+    u->refused = false;
+    if (ct_unlikely(result < 0 || ct_ring_pending(&u->ring) > 0)) ct_uring_entered_badly(loop, result, wait, timeout);
+    uring_scratch_reset(u);
+    loop->statistics.completion_overflows += ct_ring_overflows(&u->ring);
+}
+
 static uint32_t uring_poll(ct_loop *loop, ct_event *events, uint32_t capacity, uint64_t timeout) {
     ct_uring *u = uring_of(loop);
     struct io_uring_cq *cq = &u->ring.io.cq;
+    uint32_t count = 0;
     uring_lend(loop);
     // Completions left over from a full batch come first: the queue is empty whenever we enter.
     if (ct_likely(*cq->khead == __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE))) {
+        if (ct_unlikely(u->behind)) timeout = ct_uring_catch_up(loop, events, capacity, timeout, &count);
         uint32_t wait = timeout > 0;
         if (u->drain) {
-            wait = CT_DRAIN_WAIT;
+            wait = CT_WAIT_MAX;
             timeout = 0;
             loop->statistics.drains++;
         }
         u->drain = false;
-        loop->statistics.enters++;
-        int result = ct_ring_enter(&u->ring, wait, timeout);
-        // EINTR, EAGAIN, EBUSY: what was not taken goes with the next enter. Anything else means the ring is unusable.
-        ct_assert(result == 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
-        uring_scratch_reset(u);
-        loop->statistics.completion_overflows = *cq->koverflow;
+        uring_enter(loop, wait, timeout);
     }
-    return uring_drain_completions(loop, events, capacity);
+    return count + uring_drain_completions(loop, events + count, capacity - count);
 }
 
 const ct_engine ct_engine_uring = {
     .kind = CT_ENGINE_URING,
     .name = "io_uring",
     .open = uring_open,
-    .start = uring_start,
+    .start = ct_uring_start_ring,
     .destroy = uring_destroy,
     .accept = uring_accept,
-    .receive = uring_receive,
+    .receive = ct_uring_receive,
     .receive_stop = uring_receive_stop,
     .send = uring_send,
     .send_now = uring_send_now,

@@ -22,6 +22,23 @@ import Testing
         }
     }
 
+    /// Whatever the size of the ring, its completion queue holds what one enter can bring (the core asserts it), and a full
+    /// submission queue is handed over within the turn.
+    @Test(
+        .enabled(if: ct_probe().pointee.uring),
+        arguments: [1, 2, 7, 8, 64, 1000, 3840, 4096, 32768, 100_000] as [UInt32])
+    func ringsOfEverySize(entries: UInt32) throws {
+        var options = ct_loop_options()
+        options.submission_entries = entries
+        try withLoop(.uring, options: options) { loop in
+            let pairs = try (0..<100).map { _ in try loop.connection() }
+            for round in 1...3 {
+                for (endpoint, _) in pairs { #expect(endpoint.send(pattern(100), vectors: round, on: loop) == 0) }
+                #expect(loop.reaches { pairs.allSatisfy { $0.0.outgoing == nil && $0.1.read().count == 100 * round } })
+            }
+        }
+    }
+
     /// The event array is never overrun, whatever is ready, and what did not fit comes later.
     @Test(arguments: Variant.all)
     func capacityIsRespected(variant: Variant) throws {

@@ -170,7 +170,7 @@ typedef struct ct_loop_options {
 typedef struct ct_loop_statistics {
     uint64_t turns;
     uint64_t enters;                // system calls that submit, wait or both, one at most per turn ...
-    uint64_t enters_queue_full;     // ... plus these, made because a submission queue was full
+    uint64_t enters_queue_full;     // ... plus these, made because a submission queue was full or requests were refused
     uint64_t events;
     uint64_t receives;
     uint64_t received_bytes;
@@ -179,7 +179,7 @@ typedef struct ct_loop_statistics {
     uint64_t accepts;
     uint64_t wakes;                 // times the eventfd woke the loop
     uint64_t stale_completions;     // for a slot that had moved on; must stay 0
-    uint64_t completion_overflows;  // must stay 0
+    uint64_t completion_overflows;  // enters whose completions did not fit the queue; must stay 0 since Linux 6.13
     uint64_t receive_rearms;
     uint64_t receive_exhausted;     // times the kernel ran out of lent chunks
     uint64_t starved;               // times a connection had to wait for the receive budget

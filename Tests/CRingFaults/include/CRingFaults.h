@@ -1,0 +1,19 @@
+#ifndef CRINGFAULTS_H
+#define CRINGFAULTS_H
+
+#include <stdint.h>
+
+/// The next `count` enters of this thread that hand over requests have at most `most` of them taken, and look at no
+/// completions; with none taken they fail with `error`. That is what the kernel does when it has no memory for requests.
+void ring_faults_refuse(uint32_t count, uint32_t most, int32_t error);
+
+/// The next `count` enters of this thread that only wait fail with `error` before they look at anything.
+void ring_faults_interrupt(uint32_t count, int32_t error);
+
+/// The next enter of this thread that waits reports, when it is over, that completions were dropped (-EBADR).
+void ring_faults_lose(void);
+
+/// How many of the faults asked for are still to come; asking for a new one forgets them.
+uint32_t ring_faults_left(void);
+
+#endif
