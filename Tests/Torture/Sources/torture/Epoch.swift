@@ -13,8 +13,8 @@ final class Epoch: @unchecked Sendable {
     private let begun = Atomic<Int>(0)
     private let shuttingDown = AtomicFlag()
     private var group: EventLoopGroup!
-    private var servers: [ServerChannel] = []
-    private var listeners: [ListenerProfile] = []
+    /// The servers of the library. One of them may come to its end and get a successor at any time.
+    private let servers = Mutex([(profile: ListenerProfile, server: ServerChannel)]())
     private(set) var tunnels: [Tunnel] = []
 
     /// Receive memory that a quiet loop keeps: what the kernel is lent, and some spare.
@@ -43,11 +43,12 @@ final class Epoch: @unchecked Sendable {
         await withTaskGroup { tasks in
             for _ in 0..<concurrent { tasks.addTask { await self.work() } }
             if endsInTheMiddle { tasks.addTask { await self.shutDownInTheMiddle(shutdown) } }
+            tasks.addTask { await self.replaceServers() }
         }
         await closeTunnels()
         if !endsInTheMiddle { await endQuietly() }
         group = nil
-        servers = []
+        servers.withLock { $0 = [] }
     }
 
     private func begin() async throws(TransportError) {
@@ -59,7 +60,8 @@ final class Epoch: @unchecked Sendable {
         if random.oneIn(6) { options.spin = .microseconds(random.logarithmic(1, 200)) }
         group = try EventLoopGroup(loops: random.oneIn(4) ? 1 : 2, options: options)
         for index in 0..<6 {
-            try await listen(ListenerProfile(&random, isUnix: index % 3 == 2, isTask: index % 2 == 1), index)
+            let server = try await listen(ListenerProfile(&random, isUnix: index % 3 == 2, isTask: index % 2 == 1))
+            servers.withLock { $0.append(server) }
         }
         for index in 0..<group.loops.count { await openTunnel(UInt64(index)) }
     }
@@ -84,7 +86,9 @@ final class Epoch: @unchecked Sendable {
         tunnels = []
     }
 
-    private func listen(_ profile: ListenerProfile, _ index: Int) async throws(TransportError) {
+    private func listen(
+        _ profile: ListenerProfile
+    ) async throws(TransportError) -> (profile: ListenerProfile, server: ServerChannel) {
         var profile = profile
         let run = run
         var bootstrap = ServerBootstrap(group: group).childOptions(profile.channel.options)
@@ -101,13 +105,24 @@ final class Epoch: @unchecked Sendable {
         }
         if profile.isUnix {
             let name = "torture-\(Unique.number)"
-            servers.append(try await bootstrap.bind(unixDomainSocketPath: "\0\(name)"))
             profile.address = .unix(name: name)
-        } else {
-            servers.append(try await bootstrap.bind(host: "127.0.0.1", port: 0))
-            profile.address = .tcp(port: servers.last!.localAddress.port)
+            return (profile, try await bootstrap.bind(unixDomainSocketPath: "\0\(name)"))
         }
-        listeners.append(profile)
+        let server = try await bootstrap.bind(host: "127.0.0.1", port: 0)
+        profile.address = .tcp(port: server.localAddress.port)
+        return (profile, server)
+    }
+
+    /// Tells one server to come to its end, with whatever it is serving, and puts another one in its place.
+    private func replaceServer(_ number: Int, _ random: Random) async {
+        var random = random
+        let leaving = servers.withLock { $0[number] }
+        leaving.profile.isLeaving.set()
+        let isUnix = leaving.profile.isUnix
+        let isTask = leaving.profile.isTask
+        guard let next = try? await listen(ListenerProfile(&random, isUnix: isUnix, isTask: isTask)) else { return }
+        servers.withLock { $0[number] = next }
+        await leaving.server.shutdown(within: random.flip() ? .seconds(2) : .milliseconds(random.logarithmic(1, 200)))
     }
 
     // MARK: Sessions
@@ -117,7 +132,7 @@ final class Epoch: @unchecked Sendable {
             var noise = Noise(run: run, epoch: self, group: group, random: Random(run.options.seed, id, 8))
             if noise.random.oneIn(8) { await noise.make() }
             let plan = Plan(seed: run.options.seed, id: id)
-            let choice = plan.shape == .client ? run.rawListeners : listeners
+            let choice = plan.shape == .client ? run.rawListeners : servers.withLock { $0.map(\.profile) }
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
             run.enter(session)
             begin(session)
@@ -126,7 +141,10 @@ final class Epoch: @unchecked Sendable {
         }
     }
 
-    func anyListener(_ random: inout Random) -> ListenerProfile { listeners[random.below(listeners.count)] }
+    func anyListener(_ random: inout Random) -> ListenerProfile {
+        let number = random.below(6)
+        return servers.withLock { $0[number % $0.count].profile }
+    }
 
     private func begin(_ session: Session) {
         if session.plan.shape == .server {
@@ -155,7 +173,7 @@ final class Epoch: @unchecked Sendable {
             }
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
-            if !isShuttingDown { session.fault("connect", "\(error)") }
+            if !session.excuses.contains(.shutdown) { session.fault("connect", "\(error)") }
             session.over(.client)
             session.overWithoutServer()
         }
@@ -172,19 +190,43 @@ final class Epoch: @unchecked Sendable {
         }
     }
 
+    private var isEnding: Bool { begun.load(ordering: .relaxed) >= limit || run.isOver }
+
+    private func replaceServers() async {
+        var random = Random(run.options.seed, number, 9)
+        while true {
+            let end = Clock.microseconds + UInt64(random.logarithmic(100_000, 2_000_000))
+            while Clock.microseconds < end {
+                if isEnding { return }
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+            let number = random.below(6)
+            await replaceServer(number, Random(random.next()))
+        }
+    }
+
     private func shutDownInTheMiddle(_ time: Duration) async {
-        while begun.load(ordering: .relaxed) < limit, !run.isOver { try? await Task.sleep(for: .milliseconds(2)) }
+        while !isEnding { try? await Task.sleep(for: .milliseconds(2)) }
         shuttingDown.set()
         for session in run.sessions(of: self) { session.note(.server, "the group shuts down") }
-        await group.shutdown(within: time)
+        if random.oneIn(4), let group {
+            // A second one, in no time, cuts the first one short.
+            async let first = group.shutdown(within: .seconds(30))
+            try? await Task.sleep(for: .milliseconds(random.below(50)))
+            await group.shutdown(within: .zero)
+            _ = await first
+        } else {
+            await group.shutdown(within: time)
+        }
         // No server of this group will ask for a session any more; a bare one may be about to.
         try? await Task.sleep(for: .milliseconds(200))
         for session in run.sessions(of: self) { session.overWithoutServer() }
     }
 
     private func endQuietly() async {
-        for server in servers { server.close() }
-        for server in servers { await server.closed() }
+        let all = servers.withLock { $0.map(\.server) }
+        for server in all { server.close() }
+        for server in all { await server.closed() }
         for loop in group.loops { await check(loop) }
         let report = await group.shutdown(within: .seconds(5))
         if !report.isComplete { run.report.fault("shutdown of a quiet group", "\(report)") }

@@ -9,7 +9,9 @@ extension HandlerEnd {
     func finish(_ session: Session, _ context: ChannelContext, _ plan: EndPlan) {
         guard !hasEnded, context.channel.isActive else { return }
         guard plan.endsInTheMiddle || !hasLanes else { return }
-        if plan.isEnder {
+        if isLeaving {
+            perform(.drain, session, context)
+        } else if plan.isEnder {
             perform(plan.ending, session, context)
         } else if hasInputEnded {
             perform(.drain, session, context)

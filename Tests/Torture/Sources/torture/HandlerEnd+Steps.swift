@@ -43,6 +43,9 @@ extension HandlerEnd {
         switch form {
         case 0: context.write(Pattern.bytes(phase, count).bytes)
         case 1: context.writeAndFlush(Piece.buffer(phase, count, &random))
+        // Without limits it can fail only with the channel.
+        case 2 where !profile.mayLoseWrites:
+            context.write(Piece.buffer(phase, count, &random), promise: .closeOnFailure(channel))
         case 2: context.write(Piece.buffer(phase, count, &random))
         case 3, 4:
             remember(index, count, context.write(Piece.buffer(phase, count, &random), tag: Tag(range).bits))
@@ -108,16 +111,17 @@ extension HandlerEnd {
     private func writeUnreadableFile(_ session: Session, _ context: ChannelContext) {
         guard !profile.hasScrambler, random.oneIn(4) else { return }
         let readable = random.flip() ? 0 : random.between(Stream.markLength, 1000)
-        let phase = Pattern.phases + Pattern.longest - readable
         let count = readable + random.between(Stream.markLength, 1000)
         let stream = session.outgoing(side)
         let isTold = random.flip()
-        let index = stream.issue(unreadable: count, at: phase, isTold: isTold)
+        let (index, phase) = stream.issue(count, isTold: isTold, isRemovable: isTold)
         session.excuse(side, .unreadable)
         session.note(side, "writes an unreadable file", index, readable)
         if isTold { session.promised() }
         let promise = isTold ? WritePromise.callback(completion(index..<index + 1)) : .none
-        guard let file = Piece.file(phase, count) else { return promise.complete(TransportError(.system)) }
+        guard let file = Piece.file(phase, count, shrinkingTo: readable) else {
+            return promise.complete(TransportError(.system))
+        }
         context.write(file, promise: promise)
     }
 
@@ -161,14 +165,18 @@ extension HandlerEnd {
 
     private func pauseReading(_ session: Session, _ context: ChannelContext) {
         let channel = context.channel
-        session.note(side, "reading off")
-        channel.setAutomaticReading(false)
-        if random.oneIn(4) { return channel.setAutomaticReading(true) }
-        let session = session
+        // 0 is the library's own switch, the others are ours.
+        let flag = random.below(4)
+        let turn: @Sendable (Bool) -> Void = {
+            if flag == 0 { channel.setAutomaticReading($0) } else { channel.setReading($0, flag: flag) }
+        }
+        session.note(side, "reading off", flag)
+        turn(false)
+        if random.oneIn(4) { return turn(true) }
         let side = side
         context.eventLoop.schedule(after: .microseconds(random.logarithmic(1, 5000))) {
-            session.note(side, "reading on")
-            channel.setAutomaticReading(true)
+            session.note(side, "reading on", flag)
+            turn(true)
         }
     }
 

@@ -23,6 +23,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     var steps = 0
     var hasInputEnded = false
     var isOutputShut = false
+    /// Was told to come to an end.
+    var isLeaving = false
     var hasEnded = false
     /// Writes that may still be taken back.
     var handles: [(index: Int, handle: WriteHandle)] = []
@@ -195,6 +197,14 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         if event is ChannelNotice { session?.note(side, "output shut down") }
         act()
         context.fireUserEvent(event)
+    }
+
+    /// Goes at once, or finishes first what it was about to do.
+    func shutdownBegan(_ context: ChannelContext) {
+        session?.note(side, "shutdown began")
+        isLeaving = true
+        if session == nil || plan?.isTunnel == true || random.flip() { return context.fireShutdownBegan() }
+        act()
     }
 
     func channelInactive(_ context: ChannelContext) {

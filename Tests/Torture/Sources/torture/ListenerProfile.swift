@@ -9,6 +9,8 @@ struct ListenerProfile: Sendable {
     var isTask = false
     var channel = ChannelProfile()
     var address = RawSocket.Address.tcp(port: 0)
+    /// Set when the server is told to come to an end.
+    let isLeaving = AtomicFlag()
 
     init(raw address: RawSocket.Address) {
         isRaw = true

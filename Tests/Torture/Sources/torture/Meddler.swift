@@ -43,6 +43,7 @@ final class Meddler: ChannelHandler, @unchecked Sendable {
         around(context) { $0.fireErrorCaught(error) }
     }
     func userEvent(_ context: ChannelContext, _ event: any Sendable) { around(context) { $0.fireUserEvent(event) } }
+    func shutdownBegan(_ context: ChannelContext) { around(context) { $0.fireShutdownBegan() } }
     func channelInactive(_ context: ChannelContext) { around(context) { $0.fireChannelInactive() } }
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {

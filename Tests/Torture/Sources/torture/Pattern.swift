@@ -38,13 +38,7 @@ enum Pattern {
 
     /// The table as a file without a name.
     static let file: Int32 = {
-        var descriptor: Int32 = -1
-        for folder in ["/tmp", "/dev/shm", "."] where descriptor < 0 {
-            var name = "\(folder)/torture-XXXXXX".utf8CString.map { $0 }
-            descriptor = mkstemp(&name)
-            if descriptor >= 0 { unlink(name) }
-        }
-        precondition(descriptor >= 0, "no folder to write a file in")
+        let descriptor = temporaryFile()
         var written = 0
         while written < phases + longest {
             let count = write(descriptor, table + written, phases + longest - written)
@@ -53,4 +47,17 @@ enum Pattern {
         }
         return descriptor
     }()
+
+    /// An empty file without a name.
+    static func temporaryFile() -> Int32 {
+        for folder in ["/dev/shm", "/tmp", "."] {
+            var name = "\(folder)/torture-XXXXXX".utf8CString.map { $0 }
+            let descriptor = mkstemp(&name)
+            if descriptor >= 0 {
+                unlink(name)
+                return descriptor
+            }
+        }
+        fatalError("no folder to write a file in")
+    }
 }

@@ -87,7 +87,7 @@ final class Session: @unchecked Sendable {
 
     var excuses: Excuses {
         let own = state.withLock { $0.excuses }
-        return epoch.isShuttingDown ? own.union(.shutdown) : own
+        return epoch.isShuttingDown || listener.isLeaving.value ? own.union(.shutdown) : own
     }
 
     /// This side will not look at what still comes in.

@@ -105,15 +105,6 @@ final class Stream: Sendable {
         }
     }
 
-    /// Enters a write that cannot be sent as a whole.
-    func issue(unreadable count: Int, at phase: Int, isTold: Bool) -> Int {
-        state.withLock { state in
-            state.append(
-                Entry(phase: Int32(phase), count: Int32(count), lane: 0, isRemovable: isTold, isTold: isTold), 0)
-            return state.entries.count - 1
-        }
-    }
-
     /// The call that wrote them has returned, and nobody was told that it failed.
     func accepted(_ range: Range<Int>) {
         state.withLock { state in

@@ -1,3 +1,4 @@
+import Glibc
 import SwiftTransport
 import Synchronization
 
@@ -18,6 +19,19 @@ enum Piece {
 
     static func file(_ phase: Int, _ count: Int) -> FileRegion? {
         try? FileRegion(descriptor: Pattern.file, offset: phase, count: count, closing: false)
+    }
+
+    /// A file of its own, which becomes too short as soon as the region is made.
+    static func file(_ phase: Int, _ count: Int, shrinkingTo readable: Int) -> FileRegion? {
+        let descriptor = Pattern.temporaryFile()
+        guard write(descriptor, Pattern.table + phase, count) == count,
+            let region = try? FileRegion(descriptor: descriptor, offset: 0, count: count)
+        else {
+            close(descriptor)
+            return nil
+        }
+        ftruncate(descriptor, readable)
+        return region
     }
 }
 
