@@ -51,6 +51,7 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
     private var continuation: UnsafeContinuation<WriteResult, Never>?
     private var handle = WriteHandle.stale
     private var isAnnounced = false
+    private var hasArrived = false
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
@@ -77,6 +78,8 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
     }
 
     private func giveUp() {
+        // What is still on its way sees by itself that it was cancelled, and is not the loop's yet.
+        guard hasArrived else { return }
         if continuation != nil, channel.stopWaiting(self) {
             end(TransportError(.cancelled, call: .send))
         } else {
@@ -91,6 +94,7 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
     }
 
     private func arrive() {
+        hasArrived = true
         if isCancelled.load(ordering: .sequentiallyConsistent) {
             end(TransportError(.cancelled, call: .send))
         } else {
