@@ -241,7 +241,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     /// A write of this end is over.
     func ended(_ range: Range<Int>, _ result: WriteResult) {
         guard let session else { return }
-        if let context, !context.eventLoop.isCurrent, result?.code != .loopShutDown {
+        if let context, !context.eventLoop.isCurrent, !session.epoch.isShuttingDown {
             session.fault("completion off its loop", "#\(range)")
         }
         if result == nil, !profile.hasScrambler {

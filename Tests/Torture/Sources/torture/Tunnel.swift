@@ -52,7 +52,7 @@ extension HandlerEnd {
     /// A write of ours to a tunnel is over. The loop of this end, whatever loop the tunnel is of.
     func forwarded(_ tag: Tag, _ number: Int, _ result: WriteResult, _ context: ChannelContext) {
         guard let session else { return }
-        if !context.eventLoop.isCurrent, result?.code != .loopShutDown {
+        if !context.eventLoop.isCurrent, !session.epoch.isShuttingDown {
             session.fault("completion off its loop", "forwarded #\(tag.range)")
         }
         session.epoch.tunnels[number].session.told(.client, tag.range, result)

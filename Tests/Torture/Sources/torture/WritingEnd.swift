@@ -143,7 +143,7 @@ struct Lane: Sendable {
         let census = Census.Member(.promise)
         let completion: @Sendable (WriteResult) -> Void = { [session, side, channel] result in
             withExtendedLifetime(census) {}
-            if !channel.eventLoop.isCurrent, result?.code != .loopShutDown {
+            if !channel.eventLoop.isCurrent, !session.epoch.isShuttingDown {
                 session.fault("completion off its loop", "#\(index)")
             }
             session.told(side, index..<index + 1, result)
