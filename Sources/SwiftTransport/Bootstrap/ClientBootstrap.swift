@@ -4,12 +4,13 @@
 ///         .handlers { [Printer()] }
 ///         .connect(host: "127.0.0.1", port: 7000)
 ///
-/// A value: every method returns a changed copy.
+/// A value: every method returns a changed copy. The order of the calls does not matter. Of options that are given twice the
+/// last counts; handlers can be given once, or connecting fails.
 public struct ClientBootstrap: Sendable {
     private let group: EventLoopGroup
     private var options: [ChannelOption] = []
     private var timeout: Duration = .seconds(30)
-    private var makeHandlers: @Sendable () -> [any ChannelHandler] = { [] }
+    private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("handlers")
 
     /// Connections on the loops of `group`; from one of its loops the connection stays on that loop.
     public init(group: EventLoopGroup) { self.group = group }
@@ -20,9 +21,9 @@ public struct ClientBootstrap: Sendable {
     /// Options of the channel, added to those given before.
     public func options(_ options: [ChannelOption]) -> ClientBootstrap { changed { $0.options += options } }
 
-    /// The handlers of the channel, first to last. Called on the channel's loop before it connects.
+    /// The handlers of the channel, first to last. Called on the channel's loop once it is connected. To be given once.
     public func handlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ClientBootstrap {
-        changed { $0.makeHandlers = make }
+        changed { $0.handlers.give(make) }
     }
 
     /// How long a connect may take, resolving the name and trying all its addresses included. Default 30 s, as in Netty.
@@ -34,10 +35,10 @@ public struct ClientBootstrap: Sendable {
     ///
     /// - Throws: `.connectionRefused`, `.timedOut`, `.unreachable`, `.invalidAddress`, `.descriptorLimit`, `.notPermitted`,
     ///   `.cancelled`, `.loopShutDown`, `.outOfMemory`, `.system`, each about the address (`localhost at 127.0.0.1:80`) or
-    ///   the name (`localhost:80`) it was: of several addresses the last one's failure.
+    ///   the name (`localhost:80`) it was: of several addresses the last one's failure. `.conflictingConfiguration` about the
+    ///   method that was called twice.
     public func connect(host: String, port: UInt16) async throws(TransportError) -> Channel {
-        if let literal = Resolver.literal(host, port) { return try await connect(to: literal) }
-        return try await attempt(.name(host, port))
+        try await attempt(Self.target(host, port))
     }
 
     /// Connects to a Unix domain socket. A listener whose backlog is full is asked again until the time limit.
@@ -55,26 +56,34 @@ public struct ClientBootstrap: Sendable {
     ///
     /// - Throws: as ``connect(host:port:)``.
     public func open(host: String, port: UInt16) async throws(TransportError) -> Connection {
-        let bridge = InboundBridge()
-        return Connection(channel: try await ending(with: bridge).connect(host: host, port: port), bridge: bridge)
+        try await open(Self.target(host, port))
     }
 
     /// Connects to `address` and gives the channel as a ``Connection``.
     public func open(_ address: SocketAddress) async throws(TransportError) -> Connection {
+        try await open(.addresses([address]))
+    }
+
+    private static func target(_ host: String, _ port: UInt16) -> ConnectAttempt.Target {
+        Resolver.literal(host, port).map { .addresses([$0]) } ?? .name(host, port)
+    }
+
+    private func open(_ target: ConnectAttempt.Target) async throws(TransportError) -> Connection {
         let bridge = InboundBridge()
-        return Connection(channel: try await ending(with: bridge).connect(to: address), bridge: bridge)
+        return Connection(channel: try await attempt(target, bridge), bridge: bridge)
     }
 
-    private func ending(with bridge: InboundBridge) -> ClientBootstrap {
-        let handlers = makeHandlers
-        return changed {
+    /// - Parameter bridge: comes behind the handlers.
+    private func attempt(
+        _ target: ConnectAttempt.Target, _ bridge: InboundBridge? = nil
+    ) async throws(TransportError) -> Channel {
+        var options = options
+        var makeHandlers = try handlers.part ?? { [] }
+        if let bridge {
             // What was kept may be answered after the peer has finished sending; whoever opened the connection closes it.
-            $0.options.insert(.allowHalfClosure(true), at: 0)
-            $0.makeHandlers = { handlers() + [bridge] }
+            options.insert(.allowHalfClosure(true), at: 0)
+            makeHandlers = { [makeHandlers] in makeHandlers() + [bridge] }
         }
-    }
-
-    private func attempt(_ target: ConnectAttempt.Target) async throws(TransportError) -> Channel {
         let attempt = ConnectAttempt(
             to: target, on: group.preferred(), ChannelConfiguration(options), within: timeout, makeHandlers)
         let outcome = await withTaskCancellationHandler {

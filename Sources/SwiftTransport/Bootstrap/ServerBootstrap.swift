@@ -8,13 +8,15 @@ internal import Glibc
 ///         .childHandlers { [Echo()] }
 ///         .bind(host: "127.0.0.1", port: 7000)
 ///
-/// A value: every method returns a changed copy.
+/// A value: every method returns a changed copy. The order of the calls does not matter. Of options that are given twice the
+/// last counts; handlers, task and error handler can be given once, or binding fails.
 public struct ServerBootstrap: Sendable {
     private let group: EventLoopGroup
     private var options: [ChannelOption] = []
     private var backlog: Int32 = 4096
-    private var makeHandlers: @Sendable () -> [any ChannelHandler] = { [] }
-    private var errorHandler: (@Sendable (TransportError) -> Void)?
+    private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("childHandlers")
+    private var service = GivenOnce<@Sendable (Connection) -> Task<Void, Never>>("serve")
+    private var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
 
     /// A server on the loops of `group`: each loop accepts for itself.
     public init(group: EventLoopGroup) { self.group = group }
@@ -25,12 +27,13 @@ public struct ServerBootstrap: Sendable {
     /// Options of the accepted channels, added to those given before.
     public func childOptions(_ options: [ChannelOption]) -> ServerBootstrap { changed { $0.options += options } }
 
-    /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection.
+    /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection. To be given once.
     public func childHandlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ServerBootstrap {
-        changed { $0.makeHandlers = make }
+        changed { $0.handlers.give(make) }
     }
 
-    /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers.
+    /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers. To be
+    /// given once.
     ///
     /// When `body` returns or throws, the channel closes gracefully. When the channel closes first, the task is cancelled. When a
     /// graceful shutdown begins while `body` is at work, it is left to finish until the deadline:
@@ -46,14 +49,7 @@ public struct ServerBootstrap: Sendable {
         onError: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (Connection) async throws -> Void
     ) -> ServerBootstrap {
-        changed { bootstrap in
-            // The task may still be answering when the peer has finished sending; its end closes the channel.
-            bootstrap.options.insert(.allowHalfClosure(true), at: 0)
-            let handlers = bootstrap.makeHandlers
-            bootstrap.makeHandlers = {
-                handlers() + [InboundBridge { connection in Self.serve(connection, onError, body) }]
-            }
-        }
+        changed { $0.service.give { connection in Self.serve(connection, onError, body) } }
     }
 
     private static func serve(
@@ -71,22 +67,23 @@ public struct ServerBootstrap: Sendable {
     public func backlog(_ count: Int) -> ServerBootstrap { changed { $0.backlog = Int32(clamping: max(1, count)) } }
 
     /// Called on a loop when a connection could not be accepted, such as for want of descriptors. Accepting goes on by
-    /// itself when one is free.
+    /// itself when one is free. To be given once.
     public func onAcceptError(_ handler: @escaping @Sendable (TransportError) -> Void) -> ServerBootstrap {
-        changed { $0.errorHandler = handler }
+        changed { $0.errorHandler.give(handler) }
     }
 
     /// Listens on an IP address or host name.
     ///
     /// - Parameter port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
     /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.loopShutDown`,
-    ///   `.system`, each about the address, or about the name if that has none.
+    ///   `.conflictingConfiguration`, `.system`, each about the address, or about the name if that has none.
     public func bind(host: String, port: UInt16) async throws(TransportError) -> ServerChannel {
+        let children = try children
         let addresses = try await Resolver.resolve(host: host, port: port)
         var failure = TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME)
         for address in addresses {
             do throws(TransportError) {
-                return try await bind(to: address)
+                return try await bind(to: address, children)
             } catch {
                 failure = error
             }
@@ -101,12 +98,40 @@ public struct ServerBootstrap: Sendable {
 
     /// Listens on `address`.
     public func bind(to address: SocketAddress) async throws(TransportError) -> ServerChannel {
-        let configuration = ChannelConfiguration(options)
+        try await bind(to: address, children)
+    }
+
+    /// What every accepted channel is made with.
+    private struct Children {
+        let configuration: ChannelConfiguration
+        let makeHandlers: @Sendable () -> [any ChannelHandler]
+        let errorHandler: (@Sendable (TransportError) -> Void)?
+    }
+
+    private var children: Children {
+        get throws(TransportError) {
+            var options = options
+            var makeHandlers = try handlers.part ?? { [] }
+            if let service = try service.part {
+                // The task may still be answering when the peer has finished sending; its end closes the channel.
+                options.insert(.allowHalfClosure(true), at: 0)
+                makeHandlers = { [makeHandlers] in makeHandlers() + [InboundBridge(started: service)] }
+            }
+            return Children(
+                configuration: ChannelConfiguration(options), makeHandlers: makeHandlers,
+                errorHandler: try errorHandler.part)
+        }
+    }
+
+    private func bind(
+        to address: SocketAddress, _ children: Children
+    ) async throws(TransportError) -> ServerChannel {
+        let configuration = children.configuration
         let loops = address.isUnix ? [group.next()] : group.loops
         let sockets = try listen(on: address, count: loops.count, configuration)
         let factory = ChildFactory(
-            address: sockets.address, configuration: configuration, makeHandlers: makeHandlers,
-            errorHandler: errorHandler,
+            address: sockets.address, configuration: configuration, makeHandlers: children.makeHandlers,
+            errorHandler: children.errorHandler,
             distribution: address.isUnix && group.loops.count > 1 ? group : nil)
         let server = ServerChannel(localAddress: sockets.address, group: group, configuration: configuration)
         var failure: TransportError?

@@ -43,6 +43,7 @@ extension TransportError: CustomStringConvertible {
         case .outOfMemory: "out of memory"
         case .engineUnavailable: "the engine is not to be had here"
         case .unsupportedOption: "the option is not supported"
+        case .conflictingConfiguration: "was called more than once on the same bootstrap"
         case .loopShutDown: "the event loop has shut down"
         case .shuttingDown: "a graceful shutdown has begun, and nothing more is read"
         case .notPermitted: "not permitted"
@@ -103,6 +104,8 @@ extension TransportError: CustomStringConvertible {
         case .engineUnavailable: engineAdvice
         // What helped against the first cause.
         case .closed where call != .none: TransportError(call: call, errno: errno).advice
+        case .conflictingConfiguration:
+            "One of the calls would count for nothing: call it once, with everything that belongs to it"
         case .system where call == .pread && errno == EIO:
             "It has become shorter since the region was made, or its device failed"
         case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"

@@ -49,6 +49,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case engineUnavailable
         /// This kernel or this kind of socket does not know the option.
         case unsupportedOption
+        /// A bootstrap was given something twice of which it can have one only; `subject` is the method.
+        case conflictingConfiguration
         /// The event loop has shut down.
         case loopShutDown
         /// A graceful shutdown has begun, and nothing more is read.
