@@ -32,7 +32,7 @@ bench: dependencies
 # undoing each other.
 test: dependencies
 	swift test
-	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests' \
+	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests|MisuseTests' \
 		--scratch-path .build-release
 
 # The same tests where io_uring is forbidden, as in most containers: everything must work on epoll.

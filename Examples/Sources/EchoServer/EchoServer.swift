@@ -18,7 +18,7 @@ struct EchoServer {
                 .childHandlers { [BackPressureHandler(), Echo()] }
                 .bind(host: "127.0.0.1", port: port)
             print("listening on \(server.localAddress)")
-            print(Machine.report)
+            print(group.report)
 
             await stop.received()
             let report = await group.shutdown(within: .seconds(5))  // what is queued is still sent

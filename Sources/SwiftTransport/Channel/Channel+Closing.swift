@@ -4,7 +4,8 @@ internal import CTransport
 // the descriptor closed, `channelInactive`, handlers removed, whoever awaits the close.
 extension Channel {
     /// Closes the channel through the pipeline. Returns at once; a second close changes nothing, except that `.immediate`
-    /// and `.reset` cut a drain short. Any thread.
+    /// and `.reset` cut a drain short. Any thread. On the channel's loop handlers may be called before it returns: see
+    /// ``ChannelHandler``.
     public func close(_ mode: CloseMode = .graceful) {
         onLoop { self.close(mode, from: self.lastContext) }
     }

@@ -80,7 +80,7 @@ extension Channel {
     ///
     /// - Parameter index: 1 to 15; another number stops the program, because it is a mistake in it.
     public func setReading(_ reading: Bool, flag index: Int) {
-        precondition((1...15).contains(index), "user-defined reading flags are numbered 1 to 15")
+        require((1...15).contains(index), "reading flags are numbered 1 to 15, not \(index)")
         onLoop { self.holdReading(!reading, .user(index)) }
     }
 

@@ -3,21 +3,24 @@ internal import Synchronization
 
 // Writing, as everybody may do it. What handlers do goes through their context, which ends in the same queue.
 extension Channel {
-    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
+    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread. On the channel's loop handlers
+    /// may be called before it returns: see ``ChannelHandler``.
     ///
     /// - Parameter promise: who is told how it ended; default nobody.
     public func write(_ buffer: Buffer, promise: consuming WritePromise) {
         write(buffer, promise.take(), flush: false)
     }
 
-    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread.
+    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread. On the channel's loop handlers
+    /// may be called before it returns: see ``ChannelHandler``.
     ///
     /// - Parameter completion: called once on the channel's loop; `nil` means that the kernel has accepted all bytes.
     public func write(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
         write(buffer, completion.map { .closure($0) } ?? .none, flush: false)
     }
 
-    /// Has everything queued so far sent at the end of the loop's turn. Any thread.
+    /// Has everything queued so far sent at the end of the loop's turn. Any thread. On the channel's loop handlers may be called
+    /// before it returns: see ``ChannelHandler``.
     public func flush() {
         if isOnLoop { flushFromTail() } else { eventLoop.post(ClosureWork { _ in self.flushFromTail() }) }
     }
@@ -47,7 +50,7 @@ extension Channel {
     /// `.cancelled`. The channel's loop only.
     @discardableResult
     public func cancel(_ handle: WriteHandle) -> Bool {
-        eventLoop.preconditionOnLoop()
+        eventLoop.requireOnLoop()
         return cancelQueued(handle)
     }
 

@@ -6,7 +6,7 @@ internal import CTransport
 /// ``take()``.
 public struct ReadBytes: ~Escapable {
     let start: UnsafeRawPointer
-    /// The number of bytes, at least 1.
+    /// The number of bytes. 0 only when a handler has passed on an empty buffer: received bytes are at least one.
     public let count: Int
     let chunk: UnsafeMutablePointer<ct_chunk>?
     let storage: Unmanaged<BufferStorage>?

@@ -1,4 +1,5 @@
 internal import CTransport
+internal import Synchronization
 
 /// What drives a loop.
 public enum Engine: String, Sendable, Hashable, CaseIterable {
@@ -19,8 +20,19 @@ public enum EngineChoice: Sendable, Hashable {
 
 /// What this machine can do: the result of the probe, made once per process.
 public enum Machine {
-    /// Kernel, engine, features and the cause when io_uring is not to be had, in one line.
+    private static let fallback = Mutex<TransportError?>(nil)
+
+    /// Kernel, engine, features and the cause when io_uring is not to be had, in one line; also that a group had to do without
+    /// it all the same, and why. What drives a group says ``EventLoopGroup/report``.
     public static var report: String {
+        guard let error = fallback.withLock(\.self) else { return probed }
+        return "\(probed); there was no io_uring for a group of this process, which runs on epoll (\(error))"
+    }
+
+    static func fellBack(_ error: TransportError) { fallback.withLock { $0 = error } }
+
+    /// What the probe found.
+    static var probed: String {
         withUnsafePointer(to: ct_probe().pointee.line) {
             $0.withMemoryRebound(to: CChar.self, capacity: 1) { String(cString: $0) }
         }

@@ -147,7 +147,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// For the runtime: stops the program when it is not on the loop's thread.
     public func checkIsolated() {
-        precondition(isCurrent, "this code is isolated to event loop \(index) and runs elsewhere")
+        require(isCurrent, "code that is isolated to event loop \(index) runs on another thread")
     }
 
     /// For the runtime: whether this is the loop's thread.

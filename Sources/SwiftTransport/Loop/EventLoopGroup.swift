@@ -15,6 +15,7 @@ public final class EventLoopGroup: Sendable {
     /// Why the loops run on epoll although this machine has io_uring: it had no memory for the rings of all of them. Only
     /// with the engine `.automatic`; `nil` when there was no such trouble.
     public let engineFallback: TransportError?
+    private let isEngineChosen: Bool
     private let turn = Atomic<Int>(0)
 
     /// Makes and starts the loops. With the engine `.automatic` they all get io_uring, or all epoll: see ``engineFallback``.
@@ -26,6 +27,7 @@ public final class EventLoopGroup: Sendable {
     public init(loops count: Int = EventLoopGroup.availableCores, options: LoopOptions = LoopOptions())
         throws(TransportError)
     {
+        isEngineChosen = !options.isAutomatic
         do throws(TransportError) {
             loops = try Self.start(count, options)
             engineFallback = nil
@@ -36,7 +38,23 @@ public final class EventLoopGroup: Sendable {
             options.engine = .only(.epoll)
             loops = try Self.start(count, options)
             engineFallback = error
+            Machine.fellBack(error)
         }
+    }
+
+    /// Which engine drives the loops and why, and what the machine offers, in one line. Any thread.
+    ///
+    ///     2 loops on io_uring; kernel 6.18: io_uring (incremental buffers), memory jemalloc
+    ///     2 loops on epoll, as asked for; kernel 6.18: io_uring (incremental buffers), memory jemalloc
+    public var report: String {
+        let name = loops[0].engine == .uring ? "io_uring" : "epoll"
+        let reason =
+            if let engineFallback {
+                ", because there was no io_uring for all of them (\(engineFallback))"
+            } else {
+                isEngineChosen ? ", as asked for" : ""
+            }
+        return "\(loops.count) \(loops.count == 1 ? "loop" : "loops") on \(name)\(reason); \(Machine.probed)"
     }
 
     private static func start(_ count: Int, _ options: LoopOptions) throws(TransportError) -> [EventLoop] {

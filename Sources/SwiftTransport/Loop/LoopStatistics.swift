@@ -68,12 +68,7 @@ extension EventLoop {
 
     /// The loop's counters, at once. The loop's thread only: elsewhere it stops the program.
     public var currentStatistics: LoopStatistics {
-        preconditionOnLoop()
+        requireOnLoop()
         return LoopStatistics(ct_loop_statistics_of(core).pointee, outbound)
-    }
-
-    /// For operations that exist on the loop's thread only. A mistake of the program, not of a peer.
-    func preconditionOnLoop() {
-        precondition(isCurrent, "this may only be called on the thread of event loop \(index)")
     }
 }

@@ -15,9 +15,12 @@ extension Channel {
     /// thread.
     public var pendingBytes: Int { levels.pending &+ remotePending.load(ordering: .relaxed) }
 
-    /// How many more pending bytes make the channel unwritable; 0 when it is unwritable already. Any thread.
+    /// How many more pending bytes make the channel unwritable; 0 when it is unwritable already, `Int.max` when no number does. Any
+    /// thread.
     public var bytesBeforeUnwritable: Int {
-        isWritable ? max(0, levels.high &- pendingBytes &+ 1) : 0
+        guard isWritable else { return 0 }
+        let room = levels.high &- pendingBytes
+        return room == Int.max ? room : max(0, room &+ 1)
     }
 
     /// How many pending bytes must go until the water mark no longer makes the channel unwritable; 0 when it does not.
@@ -48,7 +51,7 @@ extension Channel {
     ///
     /// - Parameter index: 1 to 31; another number stops the program, because it is a mistake in it.
     public func setWritable(_ writable: Bool, flag index: Int) {
-        precondition((1...31).contains(index), "user-defined writability flags are numbered 1 to 31")
+        require((1...31).contains(index), "writability flags are numbered 1 to 31, not \(index)")
         onLoop {
             let flags = self.levels.flags
             let bit: UInt64 = 1 << UInt64(index)

@@ -112,10 +112,8 @@ public final class ChannelContext {
         following(.read)?._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
     }
 
-    /// Passes on bytes that the handler kept or made.
-    public func fireChannelRead(_ buffer: Buffer) {
-        if !buffer.isEmpty { fireChannelRead(ReadBytes(lending: buffer)) }
-    }
+    /// Passes on bytes that the handler kept or made. An empty buffer is delivered too: it may be a message of a protocol.
+    public func fireChannelRead(_ buffer: Buffer) { fireChannelRead(ReadBytes(lending: buffer)) }
 
     /// Tells the handlers behind this one that no more bytes come in this turn.
     public func fireChannelReadComplete() {
@@ -171,7 +169,8 @@ public final class ChannelContext {
 
     // MARK: Operations, towards the network
 
-    /// Queues lent bytes for sending; sent at the next flush.
+    /// Queues lent bytes for sending; sent at the next flush. This handler may be called back before it returns: see
+    /// ``ChannelHandler``.
     ///
     /// Pieces from ``LoopOptions/shareThreshold`` on are sent from the receive memory itself, smaller ones are copied behind
     /// each other.
@@ -190,7 +189,8 @@ public final class ChannelContext {
         }
     }
 
-    /// Queues a buffer, without a copy unless it is small.
+    /// Queues a buffer, without a copy unless it is small. This handler may be called back before it returns: see
+    /// ``ChannelHandler``.
     @discardableResult
     public func write(_ buffer: Buffer) -> WriteHandle { write(buffer, completion: .none) }
 
@@ -225,7 +225,8 @@ public final class ChannelContext {
         return channel.enqueue(file, promise.take())
     }
 
-    /// Has everything queued so far sent at the end of this turn, in one system call with all the others.
+    /// Has everything queued so far sent at the end of this turn, in one system call with all the others. This handler may be
+    /// called back before it returns: see ``ChannelHandler``.
     public func flush() {
         assertOnLoop()
         channel.flush(from: outwards)
@@ -239,7 +240,7 @@ public final class ChannelContext {
         return handle
     }
 
-    /// Closes the channel. Default: graceful.
+    /// Closes the channel. Default: graceful. This handler may be called back before it returns: see ``ChannelHandler``.
     public func close(_ mode: CloseMode = .graceful) {
         assertOnLoop()
         channel.close(mode, from: outwards)

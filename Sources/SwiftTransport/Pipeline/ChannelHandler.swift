@@ -9,6 +9,18 @@
 ///         func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) { context.write(bytes) }
 ///         func channelReadComplete(_ context: ChannelContext) { context.flush() }
 ///     }
+///
+/// ## Called back at once
+///
+/// What a handler does with its context or channel takes effect before the call returns, and whoever it concerns is called at
+/// once, the handler itself included: a write that crosses the high mark calls its ``channelWritabilityChanged(_:)``, one that is
+/// refused its ``writeCompleted(_:tag:result:)``, and so does a close for what it drops. So no property that such a callback
+/// uses may be under change meanwhile: a write from a `mutating` method of a struct the handler keeps, or from within
+/// `withUnsafeMutableBytes` of its array, stops the program with "Simultaneous accesses" when the callback gets to the same
+/// struct or array. Let the method return what is to be written, and write it then.
+///
+///     mutating func encode(_ reply: Reply) -> Buffer          // not: encode(reply, to: context)
+///     context.write(encoder.encode(reply))
 public protocol ChannelHandler: AnyObject, SendableMetatype {
     /// What the handler wants to see; default ``ChannelEvents/all``. Naming only what it implements makes everything
     /// else pass it by. Events it does not name are not delivered to it.

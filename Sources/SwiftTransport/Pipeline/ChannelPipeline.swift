@@ -10,21 +10,21 @@ public struct ChannelPipeline {
     /// Adds a handler behind the last one. Returns false, and adds nothing, when the channel is closed.
     @discardableResult
     public func addLast(_ handler: sending any ChannelHandler) -> Bool {
-        channel.eventLoop.preconditionOnLoop()
+        channel.eventLoop.requireOnLoop()
         return insert(handler, behind: channel.lastContext)
     }
 
     /// Adds a handler before the first one. Returns false, and adds nothing, when the channel is closed.
     @discardableResult
     public func addFirst(_ handler: sending any ChannelHandler) -> Bool {
-        channel.eventLoop.preconditionOnLoop()
+        channel.eventLoop.requireOnLoop()
         return insert(handler, behind: nil)
     }
 
     /// Adds a handler behind the place of `context`. Returns false, and adds nothing, when that has left this pipeline.
     @discardableResult
     public func add(_ handler: sending any ChannelHandler, behind context: ChannelContext) -> Bool {
-        channel.eventLoop.preconditionOnLoop()
+        channel.eventLoop.requireOnLoop()
         return context.channel === channel && add(handler, .behind, of: context)
     }
 
@@ -32,7 +32,7 @@ public struct ChannelPipeline {
     /// called from the handler itself, which may go on passing the present event on. What it writes in later turns starts
     /// behind the last handler, as ``Channel/write(_:completion:)`` does.
     public func remove(_ context: ChannelContext) {
-        channel.eventLoop.preconditionOnLoop()
+        channel.eventLoop.requireOnLoop()
         guard context.channel === channel, context.place == .taken else { return }
         unlink(context)
     }
@@ -45,7 +45,7 @@ public struct ChannelPipeline {
     public func withContext<H: ChannelHandler, Answer: Sendable, Failure: Error>(
         of type: H.Type, _ body: @Sendable (ChannelContext) throws(Failure) -> Answer
     ) throws(Failure) -> Answer? {
-        channel.eventLoop.preconditionOnLoop()
+        channel.eventLoop.requireOnLoop()
         guard let context = context(of: type) else { return nil }
         return try body(context)
     }

@@ -17,6 +17,7 @@ extension Scenarios {
                     #expect(!Machine.hasURing)
                     #expect(Machine.report.contains("epoll"))
                     #expect(Machine.report.contains("seccomp"))
+                    #expect(group.report == "2 loops on epoll; \(Machine.report)")
                     let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                         .bind(host: "127.0.0.1", port: 0)
                     let correct = try await blocking {
@@ -69,6 +70,10 @@ extension Scenarios {
                     let group = try EventLoopGroup(loops: 3)
                     #expect(group.loops.map(\.engine) == [.epoll, .epoll, .epoll])
                     #expect(group.engineFallback == error)
+                    for report in [group.report, Machine.report] {
+                        #expect(report.contains("epoll") && report.contains("ulimit -l"), "\(report)")
+                    }
+                    #expect(group.report.hasPrefix("3 loops on epoll, because "))
                     let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                         .bind(host: "127.0.0.1", port: 0)
                     let correct = try await blocking {
@@ -110,6 +115,7 @@ extension Scenarios {
                     setenv("SWIFT_TRANSPORT_ENGINE", "epoll", 1)
                     let group = try EventLoopGroup(loops: 1)
                     #expect(group.loops[0].engine == .epoll)
+                    #expect(group.report == "1 loop on epoll, as asked for; \(Machine.report)")
                     await group.shutdown()
                     setenv("SWIFT_TRANSPORT_ENGINE", "uring", 1)
                     if Machine.hasURing {

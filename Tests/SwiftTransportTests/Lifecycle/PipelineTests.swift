@@ -99,6 +99,52 @@ extension Scenarios {
             }
         }
 
+        /// An empty buffer may be a message: it is passed on like any other, and can be looked at, kept and written.
+        @Test(arguments: Engine.allCases) func anEmptyReadIsDelivered(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let log = Watched(Recording())
+                let kept = Watched<[Int]>([])
+                let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
+                    [
+                        EmptySource(),
+                        RecordingHandler(log) {
+                            $0.onRead = { context, bytes in
+                                kept.update { $0 += [bytes.count, bytes.span.byteCount, bytes.take().count] }
+                                context.write(bytes, tag: 7)
+                                context.flush()
+                            }
+                        },
+                    ]
+                }
+                try await group.turn {
+                    channel.pipeline.withContext(of: EmptySource.self) {
+                        $0.fireChannelRead(Buffer())
+                        $0.fireChannelReadComplete()
+                    }
+                }
+                try await log.wait(for: "the completion") { $0.events.contains(.completed(7, nil)) }
+                #expect(kept.value == [0, 0, 0])
+                #expect(log.value.rounds == [.added, .active, .read, .readComplete, .completed(7, nil)])
+                peer.close()
+            }
+        }
+
+        /// A task reads a stream of bytes: to it, an empty piece is nothing.
+        @Test(arguments: Engine.allCases) func anEmptyReadIsNoPieceOfAStream(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let pieces = Watched<[Int]>([])
+                let server = try await ServerBootstrap(group: group).childHandlers { [EmptySource()] }
+                    .serve { connection in
+                        for try await piece in connection.inbound { pieces.update { $0.append(piece.count) } }
+                    }
+                    .bind(to: Place(engine: engine, network: .unix).freshAddress())
+                let peer = try await blocking { try RawSocket.connect(to: server.localAddress) }
+                try await blocking { try peer.write("x") }
+                try await pieces.wait(for: "what came") { $0 == [1] }
+                peer.close()
+            }
+        }
+
         /// Through its context a handler adds others that share its state, wherever it likes, while it has a place itself.
         @Test(arguments: Engine.allCases) func aHandlerAddsOthers(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
@@ -190,6 +236,16 @@ private final class Victim: ChannelHandler {
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
         log.update { $0.events.append(.read) }
         context.fireChannelRead(bytes)
+    }
+}
+
+/// Passes on an empty buffer before each piece, and behind it.
+private final class EmptySource: ChannelHandler {
+    static let interests: ChannelEvents = [.read]
+    func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        context.fireChannelRead(Buffer())
+        context.fireChannelRead(bytes)
+        context.fireChannelRead(Buffer())
     }
 }
 

@@ -106,6 +106,20 @@ extension WritePath {
             }
         }
 
+        /// Marks that nothing reaches: the distance is the largest number, not one more.
+        @Test(arguments: WritePath.engines)
+        func noHighMark(engine: Engine) async throws {
+            let endless = WaterMark(low: 1, high: ByteCount(.max))
+            try await WritePath.withRig(engine, [.waterMark(endless)]) { rig in
+                try await rig.run { channel in
+                    #expect(channel.bytesBeforeUnwritable == Int.max)
+                    channel.write(Buffer(WritePath.bytes(100)))
+                    #expect(channel.bytesBeforeUnwritable == Int.max - WritePath.pending(100) + 1)
+                    #expect(channel.isWritable && channel.bytesBeforeWritable == 0)
+                }
+            }
+        }
+
         /// netty#13389: when `bytesBeforeWritable` bytes are gone it is writable, with one less it is not.
         @Test(arguments: WritePath.engines, [0, 1])
         func bytesBeforeWritable(engine: Engine, short: Int) async throws {
