@@ -290,6 +290,14 @@ static void epoll_interrupt(ct_loop *loop, ct_slot *slot) {
 
 // -------------------------------------------------------------------------------------------------- receive memory
 
+static ct_chunk *_Nullable epoll_take_back(ct_loop *loop) {
+    ct_epoll *e = epoll_of(loop);
+    ct_chunk *chunk = e->chunk;
+    e->chunk = NULL;
+    loop->statistics.chunks_lent = 0;
+    return chunk;
+}
+
 static bool epoll_has_memory(ct_loop *loop) {
     ct_epoll *e = epoll_of(loop);
     if (ct_unlikely(!e->chunk)) {
@@ -526,6 +534,7 @@ const ct_engine ct_engine_epoll = {
     .connect = epoll_connect,
     .interrupt = epoll_interrupt,
     .forget = epoll_forget,
+    .take_back = epoll_take_back,
     .has_memory = epoll_has_memory,
     .poll = epoll_poll,
 };

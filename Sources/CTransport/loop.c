@@ -68,12 +68,20 @@ ct_loop *ct_loop_create(const ct_loop_options *given, ct_failure *failure) {
 int ct_loop_start(ct_loop *loop, void *context, ct_failure *failure) {
     ct_assert(!loop->started);
     *failure = (ct_failure){0};
-    ct_memory_bind_arena();
+    ct_memory_bind_arena(&loop->arena);
     int result = loop->engine->start(loop, failure);
-    if (result < 0) return result;
+    if (result < 0) {
+        ct_memory_release_arena(&loop->arena);
+        return result;
+    }
     loop->started = true;
     ct_thread_context = context;
     return 0;
+}
+
+ct_chunk *ct_chunk_take_back(ct_loop *loop) {
+    ct_assert(loop->slots.open == 0);
+    return loop->engine->take_back(loop);
 }
 
 void ct_loop_destroy(ct_loop *loop) {
@@ -84,7 +92,9 @@ void ct_loop_destroy(ct_loop *loop) {
     if (loop->pool) ct_chunk_pool_close(loop->pool);
     if (loop->mailbox) ct_mailbox_release(loop->mailbox);
     if (loop->started) ct_thread_context = NULL;
+    ct_arena arena = loop->arena;
     ct_memory_free(loop, sizeof *loop);
+    ct_memory_release_arena(&arena);
 }
 
 // ----------------------------------------------------------------------------------------------------------- turn

@@ -1,6 +1,7 @@
 // Where memory comes from: jemalloc behind the trait "Jemalloc", malloc otherwise (sanitizers exclude jemalloc).
 #include "internal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -49,15 +50,58 @@ const char *ct_memory_name(void) {
 #endif
 }
 
-// A loop thread gets an arena of its own once, so that the flag-free fast path needs no arena argument per call
-// (TCACHE_NONE costs twelve times as much). Failing is harmless: the thread keeps the arena it has.
-void ct_memory_bind_arena(void) {
 #if CT_JEMALLOC
-    unsigned arena = 0;
-    size_t size = sizeof arena;
-    if (mallctl("arenas.create", &arena, &size, NULL, 0) == 0) mallctl("thread.arena", NULL, NULL, &arena, sizeof arena);
-#endif
+
+// Arenas are never destroyed, because memory of theirs may outlive their loop. So those of loops that ended are given to
+// new ones.
+#define CT_ARENAS_MAX 4096u     // jemalloc has no more
+static pthread_mutex_t arenas_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t arenas_free[CT_ARENAS_MAX];
+static uint32_t arenas_free_count;
+
+static bool arena_take(uint32_t *arena) {
+    pthread_mutex_lock(&arenas_lock);
+    bool found = arenas_free_count > 0;
+    if (found) *arena = arenas_free[--arenas_free_count];
+    pthread_mutex_unlock(&arenas_lock);
+    size_t size = sizeof *arena;
+    return found || mallctl("arenas.create", arena, &size, NULL, 0) == 0;
 }
+
+static void arena_give_back(uint32_t arena) {
+    pthread_mutex_lock(&arenas_lock);
+    if (arenas_free_count < CT_ARENAS_MAX) arenas_free[arenas_free_count++] = arena;
+    pthread_mutex_unlock(&arenas_lock);
+}
+
+void ct_memory_bind_arena(ct_arena *arena) {
+    size_t size = sizeof arena->before;
+    ct_assert(!arena->bound);
+    if (!arena_take(&arena->index)) return;
+    if (mallctl("thread.arena", &arena->before, &size, &arena->index, sizeof arena->index) == 0) arena->bound = true;
+    else arena_give_back(arena->index);
+}
+
+void ct_memory_release_arena(ct_arena *arena) {
+    if (!arena->bound) return;
+    arena->bound = false;
+    uint32_t now = 0;
+    size_t size = sizeof now;
+    mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    if (mallctl("thread.arena", &now, &size, NULL, 0) == 0 && now == arena->index)
+        mallctl("thread.arena", NULL, NULL, &arena->before, sizeof arena->before);
+    char purge[32];
+    snprintf(purge, sizeof purge, "arena.%u.purge", arena->index);
+    mallctl(purge, NULL, NULL, NULL, 0);
+    arena_give_back(arena->index);
+}
+
+#else
+
+void ct_memory_bind_arena(ct_arena *arena) { (void)arena; }
+void ct_memory_release_arena(ct_arena *arena) { (void)arena; }
+
+#endif
 
 uint64_t ct_memory_thread_allocated(void) {
 #if CT_JEMALLOC

@@ -87,15 +87,19 @@ int ct_uring_start_ring(ct_loop *loop, ct_failure *failure) {
     return 0;
 }
 
-void ct_uring_close_ring(ct_uring *u) {
-    ct_buffer_ring_close(&u->ring, &u->buffers);
-    ct_ring_close(&u->ring);
+static void uring_spoil_chunks(ct_uring *u) {
     for (uint32_t i = 0; i < CT_BUFFER_ENTRIES; i++) {
         if (!u->chunk_of[i]) continue;
         u->chunk_of[i]->next = u->spoiled;
         u->spoiled = u->chunk_of[i];
         u->chunk_of[i] = NULL;
     }
+}
+
+void ct_uring_close_ring(ct_uring *u) {
+    ct_buffer_ring_close(&u->ring, &u->buffers);
+    ct_ring_close(&u->ring);
+    uring_spoil_chunks(u);
 }
 
 static void uring_destroy(ct_loop *loop) {
@@ -299,6 +303,17 @@ static void uring_lend(ct_loop *loop) {
     }
     if (added) ct_buffer_ring_publish(&u->buffers);
     loop->statistics.chunks_lent = u->lent;
+}
+
+// Without connections nobody receives into what the kernel still knows of.
+static ct_chunk *_Nullable uring_take_back(ct_loop *loop) {
+    ct_uring *u = uring_of(loop);
+    if (u->lent > 0) uring_spoil_chunks(u);
+    u->lent = 0;
+    loop->statistics.chunks_lent = 0;
+    ct_chunk *chunk = u->spoiled;
+    if (chunk) u->spoiled = chunk->next;
+    return chunk;
 }
 
 static bool uring_has_memory(ct_loop *loop) {
@@ -506,6 +521,7 @@ const ct_engine ct_engine_uring = {
     .connect = uring_connect,
     .interrupt = uring_interrupt,
     .forget = uring_forget,
+    .take_back = uring_take_back,
     .has_memory = uring_has_memory,
     .poll = uring_poll,
 };

@@ -77,6 +77,7 @@ ct_timer ct_wheel_arm(ct_wheel *wheel, uint64_t deadline, void *context) {
     ct_assert(node->place == CT_TIMER_FREE);
     wheel->free = node->next;
     wheel->armed++;
+    if (id <= wheel->swept) wheel->swept = id - 1;
     node->context = context;
     // Rounded up: a timer is late by less than a tick and never early.
     uint64_t distance = deadline > wheel->origin ? deadline - wheel->origin : 0;
@@ -191,8 +192,10 @@ void *ct_timer_take(ct_loop *loop, ct_timer timer) { return ct_wheel_take(&loop-
 
 void *ct_timer_take_any(ct_loop *loop) {
     ct_wheel *wheel = &loop->wheel;
-    for (uint32_t i = 0; wheel->armed > 0 && i < wheel->capacity; i++)
-        if (wheel->nodes[i].place != CT_TIMER_FREE)
-            return ct_wheel_take(wheel, (uint64_t)wheel->nodes[i].generation << 32 | (i + 1));
-    return NULL;
+    if (wheel->armed == 0) return NULL;
+    // Not from the first node every time: taking all of them looks at each once.
+    while (wheel->nodes[wheel->swept].place == CT_TIMER_FREE) wheel->swept++;
+    ct_assert(wheel->swept < wheel->capacity);
+    uint32_t id = wheel->swept + 1;
+    return ct_wheel_take(wheel, (uint64_t)wheel->nodes[id - 1].generation << 32 | id);
 }

@@ -176,8 +176,9 @@ extension ct_event {
 
 extension ct_loop_options {
     /// What is 0 has the core's default.
-    init(chunkSize: Int = 0, chunksLent: Int = 0, receiveBudget: Int = 0) {
+    init(classicBuffers: Bool = false, chunkSize: Int = 0, chunksLent: Int = 0, receiveBudget: Int = 0) {
         self.init()
+        classic_buffers = classicBuffers
         chunk_size = UInt32(chunkSize)
         chunks_lent = UInt32(chunksLent)
         receive_budget = UInt64(receiveBudget)

@@ -122,6 +122,36 @@ import Testing
         }
     }
 
+    /// A loop that ends takes what is still armed, however much that is: each timer once, those in events that nobody took
+    /// too, and what is armed meanwhile. A million took minutes when each was looked for from the first on.
+    @Test(.timeLimit(.minutes(1))) func takingAllIsLinear() throws {
+        let loop = try TestLoop(.epoll)
+        defer { loop.finish() }
+        let count = 1_000_000
+        let far = loop.now + 3_600_000 * Self.millisecond
+        var posted = [ct_event](repeating: ct_event(), count: 64)
+        for i in 1...40 { ct_timer_arm(loop.loop, loop.now, UnsafeMutableRawPointer(bitPattern: i)!) }
+        var due: UInt32 = 0
+        while due < 40 { due += ct_loop_run_once(loop.loop, .max, &posted, 64) }
+        for i in 41...count {
+            ct_timer_arm(loop.loop, far &+ UInt64(i) &* 7919, UnsafeMutableRawPointer(bitPattern: i)!)
+        }
+        var taken = [Bool](repeating: false, count: count + 11)
+        var total = 0
+        var doubles = 0
+        while let context = ct_timer_take_any(loop.loop) {
+            let i = Int(bitPattern: context)
+            if taken[i] { doubles += 1 }
+            taken[i] = true
+            total += 1
+            if total % (count / 10) == 0, total <= count {
+                ct_timer_arm(loop.loop, far, UnsafeMutableRawPointer(bitPattern: count + total / (count / 10))!)
+            }
+        }
+        #expect(total == count + 10 && doubles == 0)
+        #expect(loop.statistics.timers_armed == 0)
+    }
+
     /// More timers due at once than the event array holds: the rest comes in the next turns, in order, none lost.
     @Test(arguments: Engine.available)
     func moreDueThanTheArrayHolds(engine: Engine) throws {

@@ -143,6 +143,9 @@ static inline void ct_chunk_retain(ct_chunk *chunk) {
 
 // Any thread.
 void ct_chunk_release(ct_chunk *chunk);
+// Takes back any chunk that the kernel was lent, as an event with CT_EVENT_CHUNK_DONE hands it over, for a loop that ends
+// and has no connection any more; NULL when none is left. The loop's thread.
+ct_chunk *_Nullable ct_chunk_take_back(ct_loop *loop);
 
 // False for slices that should be copied instead of kept: below the loop's threshold all, and every one while half of the
 // budget is out. Any thread.

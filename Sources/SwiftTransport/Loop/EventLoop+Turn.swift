@@ -123,6 +123,8 @@ extension EventLoop {
         releaseRemovedContexts()
         while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).takeRetainedValue().drop() }
         outboundMemory.deallocate()
+        // A chunk that the kernel still had may have an owner of slices that are kept beyond the loop.
+        while let chunk = ct_chunk_take_back(core) { BufferStorage.finish(chunk) }
         ct_loop_destroy(core)
         executor.late.begin(on: executor)
         shutdown?.complete()
