@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    /// K1, K4: no descriptor left. The accept ends with EMFILE once instead of spinning, the connection stays in the
+    /// No descriptor left. The accept ends with EMFILE once instead of spinning, the connection stays in the
     /// backlog, and starting the accept again after descriptors came back takes it.
     @Test(
         .enabled(if: DescriptorTable.canBeFilled, "too many descriptors allowed to use them all up"),

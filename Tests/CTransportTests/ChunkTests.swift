@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    /// K14, B7: a slice may be dropped on any thread; the sleeping loop is told when a connection waits for the memory.
+    /// A slice may be dropped on any thread; the sleeping loop is told when a connection waits for the memory.
     @Test(arguments: Variant.all)
     func memoryFromAnotherThreadWakesTheLoop(variant: Variant) throws {
         try withSmallLoop(variant) { loop in

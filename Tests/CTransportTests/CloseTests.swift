@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 @Suite struct CloseTests {
-    /// io_uring.md 1.8: a connection with a receive armed and a send blocked is closed: both end, then CLOSED, and the
+    /// A connection with a receive armed and a send blocked is closed: both end, then CLOSED, and the
     /// peer sees what was accepted for sending and then the end.
     @Test(arguments: Variant.all, Transport.allCases)
     func receiveAndSendInFlight(variant: Variant, transport: Transport) throws {

@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    /// io_uring.md 1.4: the eventfd is written only while the loop sleeps. An awake loop finds its messages anyway.
+    /// The eventfd is written only while the loop sleeps. An awake loop finds its messages anyway.
     @Test(arguments: Engine.available)
     func awakeLoopIsNotWoken(engine: Engine) throws {
         try withLoop(engine) { loop in

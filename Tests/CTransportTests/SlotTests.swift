@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    /// io_uring.md 1.8: the descriptor is not closed and the slot not reused while anything is in flight. Until its last
+    /// The descriptor is not closed and the slot not reused while anything is in flight. Until its last
     /// completion a closing slot keeps its number, and a new connection gets another one.
     @Test(arguments: Engine.available)
     func noReuseBeforeQuiet(engine: Engine) throws {

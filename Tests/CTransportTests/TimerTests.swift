@@ -100,7 +100,7 @@ import Testing
         }
     }
 
-    /// N10: a million scheduled tasks that were long over held their objects. 100,000 timers armed and cancelled, one by
+    /// Elsewhere a million scheduled tasks that were long over held their objects. 100,000 timers armed and cancelled, one by
     /// one and a thousand at a time, take no memory beyond the largest number armed at once.
     @Test func cancelledTimersTakeNoMemory() throws {
         try withLoop(.epoll) { loop in

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 @Suite struct TurnTests {
-    /// "One turn, one system call": however many connections have something to say (io_uring.md 1.2 to 1.4).
+    /// "One turn, one system call": however many connections have something to say.
     @Test(arguments: Engine.available)
     func oneEnterATurn(engine: Engine) throws {
         try withLoop(engine) { loop in
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    /// liburing#1043, K5: a connection that floods does not shut the others out. It may have a few dozen reads, not the
+    /// liburing#1043: a connection that floods does not shut the others out. It may have a few dozen reads, not the
     /// whole array, before everybody who had one small message has been heard.
     @Test(arguments: Engine.available)
     func floodLeavesRoomForOthers(engine: Engine) throws {

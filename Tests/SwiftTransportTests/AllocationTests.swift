@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Must show": heap allocations per echoed message in steady state: 0. Counted by jemalloc on the loop's thread,
+    /// Heap allocations per echoed message in steady state: 0. Counted by jemalloc on the loop's thread,
     /// in bytes, so that not one of them can hide. B5, B6.
     ///
     /// Run it in an optimised build too: `make test` does.

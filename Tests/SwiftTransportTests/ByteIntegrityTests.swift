@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Limits and bad input": bytes are never lost, repeated or reordered, whatever the sizes.
+    /// Bytes are never lost, repeated or reordered, whatever the sizes.
     struct ByteIntegrityTests {
         /// 1,000 connections at once, 1 B to 1 MiB each. The server checks every byte it gets before it sends it back, the
         /// client checks every byte that comes back, and both end after exactly as many as were sent.

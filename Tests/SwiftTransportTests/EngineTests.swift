@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 3: one suite, both engines, and a skipped engine is never silent.
+    /// One suite, both engines, and a skipped engine is never silent.
     struct EngineTests {
         /// Fails when the scenarios skipped io_uring although this kernel ought to have it, and when they were told that
         /// it is missing but it is not. `SWIFT_TRANSPORT_EXPECT_NO_URING=1` says that it is forbidden here on purpose.

@@ -4,7 +4,7 @@ import Testing
 @testable import SwiftTransport
 
 extension Scenarios {
-    /// Issue 2: host names are resolved off the loop, and their addresses tried in order.
+    /// Host names are resolved off the loop, and their addresses tried in order.
     struct ResolverTests {
         @Test(arguments: Engine.allCases) func localhostResolvesOffTheLoop(_ engine: Engine) async throws {
             try await withGroup(engine) { group in

@@ -3,7 +3,7 @@ import Synchronization
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Must show": enters per loop turn at most 1, plus full submission queues. DESIGN 1.1: no system call per message.
+    /// Enters per loop turn: at most 1, plus full submission queues. No system call per message.
     struct TurnTests {
         @Test(arguments: Place.all) func oneSystemCallATurn(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
@@ -45,7 +45,7 @@ extension Scenarios {
             }
         }
 
-        /// DESIGN 1.2: a loop that is awake is not woken, however much is posted to it.
+        /// A loop that is awake is not woken, however much is posted to it.
         @Test(arguments: Engine.allCases) func aLoopThatIsAwakeIsNotWoken(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let loop = group.loops[0]

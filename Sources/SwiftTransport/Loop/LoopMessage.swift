@@ -3,7 +3,7 @@ internal import CTransport
 /// What travels through a loop's mailbox: a piece of work, or a job of the Swift concurrency runtime.
 ///
 /// Jobs are tagged with the executor they came through, because the loop must run each with the matching
-/// `runSynchronously`: a mismatch makes the runtime enqueue it again (reference/swift.md section 3).
+/// `runSynchronously`: a mismatch makes the runtime enqueue it again.
 enum LoopMessage: UInt64 {
     case work = 0
     case serialJob = 1

@@ -8,7 +8,7 @@ public struct LoopOptions: Sendable {
     /// The CPUs to pin the loops to, loop `i` to `cpus[i % cpus.count]`. Default empty: not pinned.
     public var cpus: [Int] = []
     /// How long a loop polls without sleeping after something happened. Default zero. Costs a core and takes a round
-    /// trip from about 30 to about 20 microseconds (reference/io_uring.md).
+    /// trip over loopback from about 30 to about 20 microseconds (measured on two cores, Linux 6.18).
     public var spin: Duration = .zero
     /// Receive memory of a loop, wherever it is: with the kernel, with a handler, kept by the application. Default
     /// 64 MiB. When half of it is out, bytes that are kept are copied out; when all is, connections wait their turn.

@@ -15,7 +15,7 @@ public struct ScheduledTask: Sendable {
     public var eventLoop: EventLoop { timer.loop }
 
     /// Takes it back. True when neither of its closures has been called or will be. What they hold is released at once on the
-    /// loop's thread, else as soon as the loop gets to it: a cancelled timer keeps nothing alive (N10).
+    /// loop's thread, else as soon as the loop gets to it: a cancelled timer keeps nothing alive.
     @discardableResult
     public func cancel() -> Bool { timer.cancel() }
 

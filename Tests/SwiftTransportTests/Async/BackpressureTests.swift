@@ -6,7 +6,7 @@ import Testing
 @testable import struct SwiftTransport.InputQueue
 
 extension Scenarios {
-    /// DESIGN 1.4: memory has a bound. A task that is slow slows its peer down.
+    /// Memory has a bound. A task that is slow slows its peer down.
     struct BackpressureTests {
         /// What a loop may have received in one turn before it can stop: all the memory the kernel was lent.
         static let oneTurn = 2 << 20

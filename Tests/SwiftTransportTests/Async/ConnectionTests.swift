@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 extension Scenarios {
-    /// DESIGN 8: `serve` and `open`, structured concurrency on the connection's own loop.
+    /// `serve` and `open`, structured concurrency on the connection's own loop.
     struct ConnectionTests {
         @Test(arguments: Place.all) func serveAndOpenEcho(_ place: Place) async throws {
             try await withGroup(place.engine, loops: 2) { group in

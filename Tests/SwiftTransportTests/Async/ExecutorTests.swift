@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// DESIGN 3, "Threads and async": tasks and actors on a loop never leave its thread.
+    /// Tasks and actors on a loop never leave its thread.
     struct ExecutorTests {
         /// Before and after each await: the same thread.
         @Test(arguments: Place.all) func aTaskStaysOnItsLoop(_ place: Place) async throws {

@@ -3,7 +3,7 @@ import Synchronization
 import Testing
 
 extension Scenarios {
-    /// What is posted to a loop, and when it runs. K8, P6.
+    /// What is posted to a loop, and when it runs (P6).
     struct WorkTests {
         /// More than a turn's worth, from several threads: each thread's work keeps its order.
         @Test(arguments: Engine.allCases) func eachThreadsWorkKeepsItsOrder(_ engine: Engine) async throws {
@@ -143,7 +143,7 @@ extension Scenarios {
             #expect(!late.cancel())
         }
 
-        /// K9, N10: what a cancelled timer holds is let go of at once, not when it would have fired.
+        /// What a cancelled timer holds is let go of at once, not when it would have fired.
         @Test(arguments: Engine.allCases) func aCancelledTimerLetsGo(_ engine: Engine) async throws {
             final class Held: Sendable {}
             try await withGroup(engine) { group in

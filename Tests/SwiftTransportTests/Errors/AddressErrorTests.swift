@@ -3,7 +3,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Limits and bad input": an address that is taken or not to be had is an error that helps, never a trap.
+    /// An address that is taken or not to be had is an error that helps, never a trap.
     struct AddressErrorTests {
         @Test(arguments: Place.all, [1, 3]) func anAddressInUseIsRefused(_ place: Place, _ loops: Int) async throws {
             try await withGroup(place.engine, loops: loops) { group in

@@ -3,7 +3,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Limits and bad input": a connect that fails says why, and leaves nothing behind.
+    /// A connect that fails says why, and leaves nothing behind.
     struct ConnectErrorTests {
         @Test(arguments: Engine.allCases) func refused(_ engine: Engine) async throws {
             try await withGroup(engine) { group in

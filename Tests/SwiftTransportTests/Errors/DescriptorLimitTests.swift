@@ -3,7 +3,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// K1 and issue 2, "Limits and bad input": EMFILE on accept ends nothing. Accepting pauses, live connections go on, and
+    /// EMFILE on accept ends nothing. Accepting pauses, live connections go on, and
     /// who waits is served when a slot frees. In a process of its own, because the limit is the process's.
     struct DescriptorLimitTests {
         @Test(arguments: Engine.allCases) func acceptPausesAndGoesOn(_ engine: Engine) async throws {

@@ -4,7 +4,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 3: io_uring forbidden by a seccomp filter, as Docker's default profile does it. In a process of its own, because
+    /// io_uring forbidden by a seccomp filter, as Docker's default profile does it. In a process of its own, because
     /// there is no way back and the probe looks only once.
     struct EngineUnavailableTests {
         @Test func automaticFallsBackToEpollAndWorks() async {

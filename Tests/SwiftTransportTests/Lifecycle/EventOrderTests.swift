@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// The life of a channel, as its handlers see it. Issue 3: identical on both engines, event order included.
+    /// The life of a channel, as its handlers see it: identical on both engines, event order included.
     struct EventOrderTests {
         @Test(arguments: Place.all) func aLifeFromAddedToRemoved(_ place: Place) async throws {
             try await withGroup(place.engine) { group in

@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// A stream has two directions, and each may end without the other. K4: an end of stream that nobody acts upon is a
+    /// A stream has two directions, and each may end without the other. An end of stream that nobody acts upon is a
     /// descriptor lost.
     struct HalfClosureTests {
         /// With half closure the answer may come after the question has ended.
@@ -32,7 +32,7 @@ extension Scenarios {
             }
         }
 
-        /// Without it (the default) the channel sends what is queued and closes by itself: K4.
+        /// Without it (the default) the channel sends what is queued and closes by itself.
         @Test(arguments: Place.all) func byDefaultThePeersEndEndsTheChannel(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let answer = Pattern(seed: 17).bytes(at: 0, count: 400_000)

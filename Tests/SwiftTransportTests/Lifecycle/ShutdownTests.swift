@@ -3,7 +3,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 2: graceful shutdown closes every channel and reports what did not finish by its deadline.
+    /// Graceful shutdown closes every channel and reports what did not finish by its deadline.
     struct ShutdownTests {
         static let size = 1 << 20
 

@@ -30,7 +30,7 @@ func expectError<R>(
     }
 }
 
-/// Issue 2: an error names the call, the errno, the likely cause and the remedy.
+/// An error names the call, the errno, the likely cause and the remedy.
 func expectHelpful(_ error: TransportError, sourceLocation: SourceLocation = #_sourceLocation) {
     let text = error.description
     let source = error.errno < 0 ? "" : "\(String(cString: strerror(error.errno))), errno \(error.errno)"

@@ -4,7 +4,7 @@ import Testing
 @testable import SwiftTransport
 
 extension WritePath {
-    /// Traps that other libraries fell into when a channel ends: netty.md 3.4 and swift-nio.md 3.
+    /// Traps that other libraries fell into when a channel ends: Netty and SwiftNIO.
     @Suite struct CloseTraps {
         private static let small: [ChannelOption] = [
             .sendBuffer(4096), .waterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64)),

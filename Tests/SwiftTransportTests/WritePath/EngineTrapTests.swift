@@ -4,7 +4,7 @@ import Testing
 @testable import SwiftTransport
 
 extension WritePath {
-    /// Traps of io_uring transports (netty.md 3.4) that show above the core.
+    /// Traps of io_uring transports, as Netty met them, that show above the core.
     @Suite struct EngineTraps {
         /// netty#17049, #17087: reading switched off and on again before the kernel has answered loses nothing, and the channel is not
         /// stuck afterwards.

@@ -222,7 +222,7 @@ extension WritePath {
             }
         }
 
-        /// netty.md 3.4, "code that looks wrong": positions beyond 4 GiB are not cut to 32 bits.
+        /// Positions beyond 4 GiB are not cut to 32 bits.
         @Test(arguments: WritePath.engines)
         func beyondFourGibibytes(engine: Engine) async throws {
             let file = try ScratchFile(10)

@@ -6,7 +6,7 @@ extension WritePath {
     /// W15: a send that fails ends the connection, and everybody hears of it once.
     @Suite struct WriteErrors {
         /// The handlers hear the cause first, then every queued write fails in order, then the channel is inactive, and nothing
-        /// follows. Nothing of it is lost in silence, and no event of writability is told (netty.md 2.2).
+        /// follows. Nothing of it is lost in silence, and no event of writability is told.
         @Test(arguments: WritePath.engines)
         func resetUnderAFullQueue(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))

@@ -3,7 +3,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// DESIGN 3, "Close": what each way of closing does to what is queued. netty#17238: memory the kernel reads is not let go
+    /// What each way of closing does to what is queued. netty#17238: memory the kernel reads is not let go
     /// before the kernel says so, and every completion is told exactly once.
     struct CloseModeTests {
         static let piece = 32 * 1024

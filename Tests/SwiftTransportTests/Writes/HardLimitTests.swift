@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Issue 2, "Limits and bad input": a peer that never reads. M1 to M6, W10, W27: the queue has an end, and what happens
+    /// A peer that never reads. M1 to M6, W10, W27: the queue has an end, and what happens
     /// there is known.
     struct HardLimitTests {
         static let piece = 8 * 1024
