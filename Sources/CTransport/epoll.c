@@ -272,13 +272,14 @@ static int epoll_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *ad
     return 0;
 }
 
-// Everything in flight ends in the next turn. A receive goes on to the end of stream that shutdown(2) makes: closing
-// a socket with bytes unread sends a reset, and the peer would lose what it was sent last.
+// Everything in flight ends in the next turn, a receive with the end of stream that shutdown(2) makes.
 static void epoll_interrupt(ct_loop *loop, ct_slot *slot) {
     ct_assert(slot->state == CT_SLOT_CLOSING);
-    // A reset must not be preceded by a FIN, and nobody waits for what is unread.
-    if (slot->reset) slot->receive_armed = false;
-    else if (!slot->listener) shutdown(slot->fd, SHUT_RDWR);
+    // With bytes unread the input stays open while they are read away (slot.c): see ct_socket_has_input().
+    bool unread = !slot->reset && !slot->listener && ct_socket_has_input(slot->fd);
+    if (slot->reset || unread) slot->receive_armed = false;
+    // A reset must not be preceded by a FIN.
+    if (!slot->reset && !slot->listener) shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR);
     if (slot->connects_in_flight && !(slot->readiness & CT_CONNECTED)) connect_ended(loop, slot, ECANCELED);
     if (slot->sends_in_flight) {
         bool taken = (slot->readiness & CT_SENT) && word_of(slot)->send_result != -EAGAIN;

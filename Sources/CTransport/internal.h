@@ -212,6 +212,9 @@ void ct_loop_starve(ct_loop *loop, ct_slot *slot);
 
 // What the kernel takes without waiting. Bytes or -errno.
 int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count);
+// Whether bytes have been received and not read. Then a socket that closes must not have its input shut before they are read
+// away: its window would never open again, and a peer that waits for it would hear nothing until the kernel gives up.
+bool ct_socket_has_input(int fd);
 
 // A loop's thread has a jemalloc arena of its own while the loop runs, so that the flag-free fast path needs no arena
 // argument per call (TCACHE_NONE costs twelve times as much). Where none is to be had the thread keeps the one it has.

@@ -62,6 +62,11 @@ int ct_socket_set_linger(int fd, bool on, int seconds) {
 
 int ct_socket_shutdown_output(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
 
+bool ct_socket_has_input(int fd) {
+    int unread = 0;
+    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
 int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count) {
     const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     ssize_t sent;

@@ -270,8 +270,9 @@ static void uring_interrupt(ct_loop *loop, ct_slot *slot) {
     if (slot->connects_in_flight) ct_uring_cancel(loop, slot, CT_OP_CONNECT);
     if (slot->listener) return;
     // shutdown(2) is flat in cost and sends the FIN; a cancel walks a list. It fails when the peer has reset already.
-    // A reset must not be preceded by a FIN.
-    if (!slot->reset && shutdown(slot->fd, SHUT_RDWR) == 0) return;
+    // A reset must not be preceded by a FIN. With bytes unread the input stays open while they are read away (slot.c).
+    bool unread = !slot->reset && ct_socket_has_input(slot->fd);
+    if (!slot->reset && shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR) == 0 && !unread) return;
     uring_receive_stop(loop, slot);
     if (slot->sends_in_flight) {
         ct_uring_cancel(loop, slot, CT_OP_SEND);
@@ -366,8 +367,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     if (!more) slot->receive_armed = slot->receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
     bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
-    // A closing socket is read to its end: unread bytes make close(2) a reset, and the peer loses what it was sent.
-    bool again = !more && (open || (slot->state == CT_SLOT_CLOSING && !slot->reset && result > 0));
+    bool again = !more && open;
     bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
     if (ct_likely(result > 0)) {
         loop->statistics.receives++;

@@ -92,6 +92,31 @@ import Testing
         }
     }
 
+    /// A peer that waits to write, because nobody has read for long, is told that nobody will: a window that has been shut
+    /// never opens again once the input is shut too, and who waits for it hears nothing until the kernel gives up.
+    @Test(arguments: Variant.all, Transport.allCases)
+    func closeTellsAPeerThatWaitsToWrite(variant: Variant, transport: Transport) throws {
+        try withLoop(variant) { loop in
+            let (endpoint, peer) = try loop.connection(transport, receiving: false)
+            let bytes = pattern(1 << 16)
+            // Beyond the kernel's first look at a window that is nearly shut (200 ms), which shuts it for good.
+            for _ in 0..<(transport == .tcp ? 50 : 1) {
+                while peer.write(bytes) > 0 {}
+                usleep(10_000)
+            }
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            loop.close(endpoint)
+            #expect(loop.reaches { endpoint.isClosed })
+            var last = 0
+            #expect(
+                loop.reaches {
+                    last = peer.write(bytes)
+                    return last < 0 && last != -Int(EAGAIN)
+                })
+            #expect(last == -Int(EPIPE) || last == -Int(ECONNRESET), "\(last)")
+        }
+    }
+
     /// A peer that never stops writing does not keep the connection: after a bounded number of turns it is closed with
     /// what is unread, which tells that peer that nobody reads.
     @Test(arguments: Engine.available, Transport.allCases)
