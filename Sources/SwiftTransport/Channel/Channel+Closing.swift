@@ -99,6 +99,7 @@ extension Channel {
     }
 
     private func drain(within duration: Duration?) {
+        noteEnd()
         stopTaking()
         if let duration { limitEnd(to: duration) }
         if let queue { queue._withUnsafeGuaranteedRef { $0.flush() } }
@@ -252,6 +253,7 @@ extension Channel {
     /// stream only if everything that was accepted is the kernel's, and a reset otherwise.
     func tearDown(resetting: Bool) {
         guard state != .closing, state != .closed else { return }
+        noteEnd()
         let hasHole = ending?.isBroken == true || (queue?._withUnsafeGuaranteedRef { $0.unsentBytes > 0 } ?? false)
         let resets = resetting || hasHole
         state = .closing

@@ -30,6 +30,9 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var held: HeldInput?
     @exclusivity(unchecked) var zeroCopy: ZeroCopySender?
     @exclusivity(unchecked) var ending: ChannelEnding?
+    #if DEBUG
+        @exclusivity(unchecked) var unflushed = UnflushedWrites()
+    #endif
     @exclusivity(unchecked) var waiting: WaitingWrites?
 
     /// Where a channel is in its life.

@@ -17,11 +17,17 @@ extension EventLoop {
             let isBusy = workLeft || dirty.count > 0 || completions.count > 0
             let deadline = isBusy || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
             let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
-            for index in 0..<Int(count) { dispatch(events[index]) }
+            beginLap()
+            for index in 0..<Int(count) {
+                dispatch(events[index])
+                endLap(events[index])
+            }
             if readers.count > 0 { completeReads() }
             workLeft = runWork(messages)
             tellCompletions()
+            endLap("the completion of a write")
             if dirty.count > 0 { flushDirty() }
+            noteEndOfTurn()
             if !removedContexts.isEmpty { releaseRemovedContexts() }
             // Busy polling, when asked for: after something happened, the next turns do not sleep.
             if options.spinNanoseconds > 0, count > 0 { spinEnd = ct_loop_now(core) &+ options.spinNanoseconds }
@@ -53,6 +59,7 @@ extension EventLoop {
             readers[index]._withUnsafeGuaranteedRef { channel in
                 channel.reading.isListed = false
                 channel.completeRead()
+                endLap(channel)
             }
             index &+= 1
         }
@@ -69,6 +76,7 @@ extension EventLoop {
             case .work: Unmanaged<LoopWork>.fromOpaque(word).takeRetainedValue().run(on: self)
             case .serialJob, .taskJob: runJob(kind, word)
             }
+            endLap(kind == .work ? "work given to the loop" : "a task on the loop")
         }
         return count == Self.workPerTurn
     }
@@ -77,7 +85,12 @@ extension EventLoop {
     /// of empty buffers would never let the others have theirs.
     private func flushDirty() {
         let count = dirty.count
-        for index in 0..<count { dirty[index]._withUnsafeGuaranteedRef { $0.sendQueued() } }
+        for index in 0..<count {
+            dirty[index]._withUnsafeGuaranteedRef { channel in
+                channel.sendQueued()
+                endLap(channel)
+            }
+        }
         dirty.removeFirst(count)
     }
 

@@ -36,6 +36,11 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
     @exclusivity(unchecked) var phase = Phase.running
     @exclusivity(unchecked) var shutdown: LoopShutdown?
+    #if DEBUG
+        @exclusivity(unchecked) var lapBegan: UInt64 = 0
+        @exclusivity(unchecked) var effortBefore = ThreadEffort()
+        @exclusivity(unchecked) var written: [Channel] = []
+    #endif
     /// Scratch for laying out a send; the engine has read it when the call returns.
     let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Channel.vectorsPerSend)
     let executor: LoopTaskExecutor

@@ -139,6 +139,7 @@ extension Channel {
     @inline(__always)
     private func append(_ entry: OutboundEntry, _ queue: Unmanaged<OutboundQueue>) -> WriteHandle {
         queue._withUnsafeGuaranteedRef { $0.append(entry) }
+        noteWrite()
         let handle = nextHandle
         nextHandle = handle.advanced(by: 1)
         // Counted after the entry is linked (W9).

@@ -32,6 +32,9 @@ public final class ChannelContext {
         self.handler = handler
         self.channel = channel
         interests = type(of: handler).interests
+        #if DEBUG
+            UncalledMethods.look(at: type(of: handler))
+        #endif
     }
 
     /// The channel's loop.
@@ -142,7 +145,7 @@ public final class ChannelContext {
     }
 
     /// Tells the handlers behind this one that a graceful shutdown has begun. Behind the last one it closes the channel.
-    public func fireShutdownBegan() { channel.tellShutdown(from: next) }
+    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.firstContext : next) }
 
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {

@@ -112,9 +112,9 @@ extension Scenarios {
         }
 
         /// One that writes when its turn is over has no place any more: it writes as the channel does, and what it writes
-        /// passes all handlers. (A handler that encrypts must not be passed by.)
-        @Test(arguments: Engine.allCases, [Signal.write, .message, .flush, .close])
-        func whatItWritesLater(_ engine: Engine, _ signal: Signal) async throws {
+        /// passes all handlers. (A handler that encrypts must not be passed by.) So does a shutdown that it had held up.
+        @Test(arguments: Engine.allCases, [Signal.write, .message, .flush, .close, .shutdown])
+        func whatItDoesLater(_ engine: Engine, _ signal: Signal) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["leaver", "last"], signal)
                 let leaver = stations["leaver"]
@@ -131,7 +131,7 @@ private func leave(_ stations: Station...) { for station in stations { station.l
 
 /// Everything that goes through a pipeline.
 enum Signal: CaseIterable, Sendable {
-    case active, read, readComplete, writability, inputClosed, error, userEvent, inactive
+    case active, read, readComplete, writability, inputClosed, error, userEvent, shutdown, inactive
     case write, message, flush, close
 
     var isOutbound: Bool { Self.allCases.firstIndex(of: self)! >= Self.allCases.firstIndex(of: .write)! }
@@ -195,6 +195,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         case .inputClosed: context.fireInputClosed()
         case .error: context.fireErrorCaught(TransportError(.timedOut))
         case .userEvent: context.fireUserEvent("x")
+        case .shutdown: context.fireShutdownBegan()
         case .inactive: context.fireChannelInactive()
         case .write: context.write(Buffer("x"))
         case .message: context.write(message: "x", promise: .callback { _ in })
@@ -235,6 +236,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
     func userEvent(_ context: ChannelContext, _ event: any Sendable) {
         saw(.userEvent, context) { $0.fireUserEvent(event) }
     }
+    func shutdownBegan(_ context: ChannelContext) { saw(.shutdown, context) { $0.fireShutdownBegan() } }
     func channelInactive(_ context: ChannelContext) { saw(.inactive, context) { $0.fireChannelInactive() } }
     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
         saw(.write, context) { $0.write(buffer) }

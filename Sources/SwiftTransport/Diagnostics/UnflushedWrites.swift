@@ -1,0 +1,88 @@
+// Debug builds notice writes that nobody flushes: they are never sent, and nobody would be told. In others these are nothing.
+
+extension Channel {
+    /// Something was queued.
+    @inline(__always)
+    func noteWrite() {
+        #if DEBUG
+            guard !unflushed.isListed else { return }
+            unflushed.isListed = true
+            eventLoop.written.append(self)
+        #endif
+    }
+
+    /// The channel begins to end.
+    @inline(__always)
+    func noteEnd() {
+        #if DEBUG
+            warnOfUnflushed(after: UnflushedWrites.longestAtEnd)
+        #endif
+    }
+}
+
+extension EventLoop {
+    /// The turn is over. What was written in it and is unflushed now is looked at again later.
+    @inline(__always)
+    func noteEndOfTurn() {
+        #if DEBUG
+            guard !written.isEmpty else { return }
+            for index in 0..<written.count { written[index].lookAtUnflushed() }
+            written.removeAll(keepingCapacity: true)
+        #endif
+    }
+}
+
+#if DEBUG
+    /// The oldest write of a channel that is not flushed, once it has outlived the turn it was made in.
+    struct UnflushedWrites {
+        /// A write that is unflushed for so long has been forgotten. In nanoseconds, as the other.
+        static let longest: UInt64 = 1_000_000_000
+        /// So has one that finds the channel ending. Not any: who collects writes for a few milliseconds forgets nothing.
+        static let longestAtEnd: UInt64 = 100_000_000
+
+        var isListed = false
+        fileprivate var oldest: WriteHandle?
+        fileprivate var since: UInt64 = 0
+    }
+
+    extension Channel {
+        private var oldestUnflushed: WriteHandle? {
+            guard state == .active, let queue = queue?.takeUnretainedValue() else { return nil }
+            let waiting = queue.flushedCount..<queue.count
+            guard waiting.contains(where: { !queue[$0].isCancelled }) else { return nil }
+            return nextHandle.advanced(by: -waiting.count)
+        }
+
+        fileprivate func lookAtUnflushed() {
+            warnOfUnflushed(after: UnflushedWrites.longest)
+            let oldest = oldestUnflushed
+            if unflushed.oldest != oldest { unflushed.since = eventLoop.now }
+            unflushed.oldest = oldest
+            unflushed.isListed = oldest != nil && lookAgain()
+        }
+
+        private func lookAgain() -> Bool {
+            let timer = CallbackTimer { [weak self] in self?.lookAtUnflushed() }
+            do throws(TransportError) {
+                try timer.arm(on: eventLoop, at: eventLoop.now + UnflushedWrites.longest)
+                return true
+            } catch {
+                return false
+            }
+        }
+
+        private func warnOfUnflushed(after time: UInt64) {
+            guard let oldest = unflushed.oldest, oldest == oldestUnflushed, eventLoop.now >= unflushed.since + time
+            else {
+                return
+            }
+            let name = nameForWarnings
+            Warnings.give(
+                .neverFlushed, at: name,
+                """
+                \(name) has been written to and not flushed: nothing is sent before flush(). Flush where the writing ends, as a rule \
+                in channelReadComplete, or use writeAndFlush
+                """)
+        }
+    }
+#endif
