@@ -39,16 +39,16 @@ let package = Package(
         .target(name: "SwiftTransport", dependencies: ["CTransport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "CTransportTests",
-            dependencies: ["CTransport", "CRingFaults"],
+            dependencies: ["CTransport", "CKernelFaults"],
             swiftSettings: swiftSettings
         ),
         .testTarget(
             name: "SwiftTransportTests",
-            dependencies: ["SwiftTransport", "CTransport", "CReferenceCount"],
+            dependencies: ["SwiftTransport", "CTransport", "CReferenceCount", "CKernelFaults"],
             swiftSettings: swiftSettings
         ),
-        // Only tests link these: they stand between the program and liburing, and the Swift runtime.
-        .target(name: "CRingFaults", path: "Tests/CRingFaults", cSettings: [.define("_GNU_SOURCE")]),
+        // Only tests link these: they stand between the program and the kernel, and the Swift runtime.
+        .target(name: "CKernelFaults", path: "Tests/CKernelFaults", cSettings: [.define("_GNU_SOURCE")]),
         .target(
             name: "CReferenceCount", path: "Tests/CReferenceCount", linkerSettings: [.linkedLibrary("dl")]),
     ]

@@ -1,4 +1,4 @@
-import CRingFaults
+import CKernelFaults
 import CTransport
 import Glibc
 import Testing

@@ -170,15 +170,15 @@ public struct ServerBootstrap: Sendable {
         on address: SocketAddress, count: Int, _ configuration: ChannelConfiguration
     ) throws(TransportError) -> (descriptors: [Int32], address: SocketAddress) {
         // SO_REUSEPORT would let a second server of the same user share the port in silence. So the port must be free
-        // for a socket without it first.
+        // for a socket without it first. That one does not listen, or clients would be let in and thrown out with it.
         if count > 1, address.port != 0 {
-            closeDescriptor(try ListeningSocket.open(address, sharing: false, backlog, configuration))
+            closeDescriptor(try ListeningSocket.open(address, sharing: false, backlog: nil, configuration))
         }
         var descriptors: [Int32] = []
         var bound = address
         do throws(TransportError) {
             for _ in 0..<count {
-                descriptors.append(try ListeningSocket.open(bound, sharing: count > 1, backlog, configuration))
+                descriptors.append(try ListeningSocket.open(bound, sharing: count > 1, backlog: backlog, configuration))
                 if bound.port == 0, !bound.isUnix { bound = try ListeningSocket.address(of: descriptors[0]) }
             }
         } catch {
@@ -197,8 +197,9 @@ public struct ServerBootstrap: Sendable {
 
 /// Makes sockets that listen.
 enum ListeningSocket {
+    /// Without a backlog it is bound and does not listen.
     static func open(
-        _ address: SocketAddress, sharing: Bool, _ backlog: Int32, _ configuration: ChannelConfiguration
+        _ address: SocketAddress, sharing: Bool, backlog: Int32?, _ configuration: ChannelConfiguration
     ) throws(TransportError) -> Int32 {
         do throws(TransportError) {
             return try make(address, sharing: sharing, backlog, configuration)
@@ -208,7 +209,7 @@ enum ListeningSocket {
     }
 
     private static func make(
-        _ address: SocketAddress, sharing: Bool, _ backlog: Int32, _ configuration: ChannelConfiguration
+        _ address: SocketAddress, sharing: Bool, _ backlog: Int32?, _ configuration: ChannelConfiguration
     ) throws(TransportError) -> Int32 {
         var failure = ct_failure()
         let descriptor = ct_socket_open(address.family, &failure)
@@ -221,7 +222,7 @@ enum ListeningSocket {
             try configuration.apply(to: descriptor, isUnix: address.isUnix)
             var raw = address.raw
             guard ct_socket_bind(descriptor, &raw, &failure) == 0 else { throw TransportError(failure) }
-            guard ct_socket_listen(descriptor, backlog, &failure) == 0 else { throw TransportError(failure) }
+            if let backlog, ct_socket_listen(descriptor, backlog, &failure) < 0 { throw TransportError(failure) }
         } catch {
             closeDescriptor(descriptor)
             throw error

@@ -1,6 +1,6 @@
 // A function with the name of liburing's, which the program finds first: the kernel's refusals, which no test can bring
 // about in earnest, at the moment a test chooses.
-#include "CRingFaults.h"
+#include "CKernelFaults.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-#ifndef CRINGFAULTS_H
-#define CRINGFAULTS_H
+#ifndef CKERNELFAULTS_H
+#define CKERNELFAULTS_H
 
 #include <stdint.h>
 
@@ -15,5 +15,8 @@ void ring_faults_lose(void);
 
 /// How many of the faults asked for are still to come; asking for a new one forgets them.
 uint32_t ring_faults_left(void);
+
+/// How often this process has called listen(2) on an IPv4 socket bound to `port`.
+uint32_t listens_on(uint16_t port);
 
 #endif
