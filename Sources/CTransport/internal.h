@@ -172,7 +172,7 @@ typedef struct ct_engine {
     // The descriptor is about to be closed.
     void (*forget)(ct_loop *loop, ct_slot *slot);
     // Any chunk that is lent; NULL when there is none.
-    ct_chunk *_Nullable (*take_back)(ct_loop *loop);
+    ct_chunk *_Nullable (*_Nonnull take_back)(ct_loop *loop);
     // True when the next receive will find memory; lends what it can first.
     bool (*has_memory)(ct_loop *loop);
     // Submits and waits for at most `timeout` nanoseconds (CT_FOREVER: no limit).
