@@ -93,8 +93,10 @@ extension WritePath {
                 let before = try #require(await rig.loop.statistics())
                 try await rig.turns(50)
                 let after = try #require(await rig.loop.statistics())
-                #expect(after.sends == before.sends)
-                #expect(after.turns - before.turns <= 52)
+                // The window may open a little more behind our back, and each time makes a send and a turn; spinning makes one in
+                // each of the fifty.
+                #expect(after.sends - before.sends <= 8)
+                #expect(after.turns - before.turns <= 70)
             }
         }
 
