@@ -71,6 +71,7 @@ extension WritePath {
         receiveBuffer: Int32? = nil, handlers: (@Sendable (Log) -> [any ChannelHandler])? = nil,
         _ body: (Rig) async throws -> Void
     ) async throws {
+        try engine.require()
         var loopOptions = loop
         loopOptions.engine = .only(engine)
         let group = try EventLoopGroup(loops: 1, options: loopOptions)
