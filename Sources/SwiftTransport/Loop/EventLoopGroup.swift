@@ -27,6 +27,10 @@ public final class EventLoopGroup: Sendable {
     public init(loops count: Int = EventLoopGroup.availableCores, options: LoopOptions = LoopOptions())
         throws(TransportError)
     {
+        #if DEBUG
+            // Its descriptor is for a moment only, but not for one in which somebody counts them.
+            _ = SymbolTable.ofProgram
+        #endif
         isEngineChosen = !options.isAutomatic
         do throws(TransportError) {
             loops = try Self.start(count, options)
