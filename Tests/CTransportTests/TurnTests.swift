@@ -39,6 +39,61 @@ import Testing
         }
     }
 
+    /// Five hundred connections on a ring of eight entries that all want the same at once: to be accepted, to receive, to
+    /// send, to be closed. Every byte arrives at its own connection, and every end is told.
+    @Test(arguments: Variant.all, Transport.withListener)
+    func moreAtOnceThanTheQueueHolds(variant: Variant, transport: Transport) throws {
+        let count = 500
+        var options = ct_loop_options()
+        options.submission_entries = 8
+        try withLoop(variant, options: options) { loop in
+            let listener = try Listener(transport, backlog: Int32(count))
+            let server = try loop.open(listener.fd, listener: true)
+            let peers = try (0..<count).map { _ in try listener.connectPeer() }
+            // What a connection receives begins with whose it is.
+            func message(_ peer: Int) -> [UInt8] { [UInt8(peer >> 8), UInt8(peer & 0xFF)] + pattern(3000, seed: peer) }
+            func answer(_ peer: Int) -> [UInt8] { pattern(2000, seed: -peer) }
+            for (index, peer) in peers.enumerated() { #expect(peer.write(message(index)) == message(index).count) }
+
+            #expect(ct_accept_start(loop.loop, server.slot) == 0)
+            try #require(loop.reaches { server.acceptedDescriptors.count == count })
+            let ends = try server.acceptedDescriptors.map { try loop.open($0) }
+            for end in ends { #expect(ct_receive_start(loop.loop, end.slot) == 0) }
+            try #require(loop.reaches { ends.allSatisfy { $0.received.count == message(0).count } })
+            let indices = ends.map { Int($0.received[0]) << 8 | Int($0.received[1]) }
+            #expect(Set(indices).count == count)
+            for (end, index) in zip(ends, indices) { #expect(end.received == message(index)) }
+
+            // Each in a few pieces, so that the scratch is too small as well.
+            for (end, index) in zip(ends, indices) { #expect(end.send(answer(index), vectors: 3, on: loop) == 0) }
+            #expect(loop.reaches { ends.allSatisfy { $0.outgoing == nil } })
+            // A third ends by its peer, a third by a reset of its peer, and a third by a cancel and the loop's own close.
+            for (index, peer) in peers.enumerated() {
+                #expect(peer.read() == answer(index))
+                if index % 3 == 0 { peer.shutdownOutput() } else if index % 3 == 1 { peer.reset() }
+            }
+            for (end, index) in zip(ends, indices) where index % 3 == 2 { ct_receive_stop(loop.loop, end.slot) }
+            let ended = zip(ends, indices).filter { $1 % 3 != 2 }.map(\.0)
+            #expect(loop.reaches { ended.allSatisfy { $0.happenings.last != .sent(bytes: answer(0).count) } })
+            let stopped = zip(ends, indices).filter { $1 % 3 == 2 }.map(\.0)
+            #expect(loop.reaches { stopped.allSatisfy { !$0.slot.pointee.receive_armed } })
+            for end in ends { loop.close(end) }
+            #expect(loop.reaches { ends.allSatisfy(\.isClosed) })
+
+            for (end, index) in zip(ends, indices) {
+                var expected: [Happening] = [.received(bytes: message(0).count), .sent(bytes: answer(0).count)]
+                if index % 3 == 0 { expected.append(.endOfStream) }
+                if index % 3 == 1 { expected.append(transport == .tcp ? .receiveFailed(ECONNRESET) : .endOfStream) }
+                #expect(end.happenings == expected + [.closed])
+            }
+            for (index, peer) in peers.enumerated() where index % 3 != 1 {
+                #expect(peer.isAtEnd && peer.received == answer(index))
+            }
+            // The receives and the sends were far more than the queue holds.
+            if variant.engine == .uring { #expect(loop.statistics.enters_queue_full >= 2 * (UInt64(count) / 8 - 1)) }
+        }
+    }
+
     /// The event array is never overrun, whatever is ready, and what did not fit comes later.
     @Test(arguments: Variant.all)
     func capacityIsRespected(variant: Variant) throws {
