@@ -115,7 +115,7 @@ final class Run: @unchecked Sendable {
         listen()
         // Whatever opens descriptors or memory once and for all does it here.
         await Epoch(self, number: 0, sessions: 64, concurrent: 16).run()
-        let descriptors = Process.descriptors
+        let descriptors = await calmDescriptors()
         let memory = Process.residentBytes
         deadline.store(
             options.sessions == nil ? Clock.microseconds + UInt64(options.seconds) * 1_000_000 : .max,
@@ -155,6 +155,19 @@ final class Run: @unchecked Sendable {
                 driver.listen(descriptor) { driver.add(RawPeer(accepted: $0, self)) }
             }
         }
+    }
+
+    /// How many descriptors are open when those of the first sessions are closed, which goes on for a while behind their end.
+    private func calmDescriptors() async -> Int {
+        var count = Process.descriptors
+        var calm = 0
+        for _ in 0..<500 where calm < 50 {
+            try? await Task.sleep(for: .milliseconds(10))
+            let now = Process.descriptors
+            calm = now == count && Census.living.isEmpty ? calm + 1 : 0
+            count = now
+        }
+        return count
     }
 
     /// Everything is to be as it was in the beginning.
