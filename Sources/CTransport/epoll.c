@@ -1,6 +1,6 @@
 // The epoll engine: completions made from readiness, for places where io_uring is forbidden or too old.
 //
-// A descriptor is registered once, edge-triggered, for everything; the last edges are remembered in ct_slot.readiness
+// A descriptor is registered once, edge-triggered, for everything; the last edges are remembered in the slot's readiness
 // and nothing is ever modified: one epoll_ctl() when it is first used, one when it is closed. A slot for which there is
 // something to do is on the ready list. A turn waits only when that list is empty, then serves every listed slot once,
 // within its budget, and puts it back at the end if it has more.
@@ -31,7 +31,7 @@
 #define SYS_epoll_pwait2 441
 #endif
 
-// ct_slot.readiness
+// ct_slot.epoll.readiness
 enum : uint8_t {
     CT_READABLE = 1u << 0,      // until a receive or an accept says EAGAIN
     CT_WRITABLE = 1u << 1,      // until a send says EAGAIN
@@ -39,21 +39,9 @@ enum : uint8_t {
     CT_PIECEWISE = 1u << 3,     // the same, for a socket of a family that ends a read at the sender's boundaries
     CT_REGISTERED = 1u << 4,
     CT_LISTED = 1u << 5,        // on the ready list
-    CT_SENT = 1u << 6,          // the send in flight has ended: its result waits in engine_word
+    CT_SENT = 1u << 6,          // the send in flight has ended: its result waits in the slot
     CT_CONNECTED = 1u << 7,     // so has the connect, with or without success
 };
-
-// ct_slot.engine_word. Nothing here is allocated, so nothing that has begun can fail for want of memory.
-typedef union ct_epoll_word {
-    uint64_t word;
-    struct {
-        int32_t send_result;
-        uint32_t next : 24;             // ready list: index + 1
-        uint32_t connect_error : 8;
-    };
-} ct_epoll_word;
-_Static_assert(sizeof(ct_epoll_word) == 8, "fits ct_slot.engine_word");
-_Static_assert(CT_SLOTS_PER_BLOCK * CT_SLOT_BLOCKS_MAX < 1u << 24, "a slot's index + 1 fits 24 bits");
 
 typedef struct ct_epoll {
     int fd;
@@ -65,7 +53,6 @@ typedef struct ct_epoll {
 } ct_epoll;
 
 static inline ct_epoll *epoll_of(ct_loop *loop) { return loop->engine_state; }
-static inline ct_epoll_word *word_of(ct_slot *slot) { return (ct_epoll_word *)&slot->engine_word; }
 
 // ---------------------------------------------------------------------------------------------------- open, destroy
 
@@ -115,11 +102,11 @@ static void epoll_destroy(ct_loop *loop) {
 // The list has a link of its own: a listed slot may at the same time wait for memory or be about to close.
 static void ready_append(ct_loop *loop, ct_slot *slot) {
     ct_epoll *e = epoll_of(loop);
-    if (slot->readiness & CT_LISTED) return;
+    if (slot->epoll.readiness & CT_LISTED) return;
     ct_assert(slot->state == CT_SLOT_OPEN || slot->state == CT_SLOT_CLOSING);
-    slot->readiness |= CT_LISTED;
-    word_of(slot)->next = 0;
-    if (e->ready_tail) word_of(ct_slot_at(&loop->slots, e->ready_tail - 1))->next = slot->index + 1;
+    slot->epoll.readiness |= CT_LISTED;
+    slot->epoll.ready_next = 0;
+    if (e->ready_tail) ct_slot_at(&loop->slots, e->ready_tail - 1)->epoll.ready_next = slot->index + 1;
     else e->ready_head = slot->index + 1;
     e->ready_tail = slot->index + 1;
 }
@@ -128,16 +115,16 @@ static ct_slot *ready_take(ct_loop *loop) {
     ct_epoll *e = epoll_of(loop);
     ct_assert(e->ready_head != 0);
     ct_slot *slot = ct_slot_at(&loop->slots, e->ready_head - 1);
-    ct_assert(slot->readiness & CT_LISTED);
-    e->ready_head = word_of(slot)->next;
+    ct_assert(slot->epoll.readiness & CT_LISTED);
+    e->ready_head = slot->epoll.ready_next;
     if (e->ready_head == 0) e->ready_tail = 0;
-    slot->readiness &= (uint8_t)~CT_LISTED;
+    slot->epoll.readiness &= (uint8_t)~CT_LISTED;
     return slot;
 }
 
 static bool ready_wanted(const ct_slot *slot) {
-    if (slot->readiness & (CT_SENT | CT_CONNECTED)) return true;
-    return (slot->readiness & CT_READABLE) && (slot->receive_armed || slot->accepts_in_flight);
+    if (slot->epoll.readiness & (CT_SENT | CT_CONNECTED)) return true;
+    return (slot->epoll.readiness & CT_READABLE) && (slot->receive_armed || slot->accepts_in_flight);
 }
 
 // A slot is stopped and closed in one turn while it is listed. All of those go in one pass: a pass for each of ten
@@ -148,17 +135,17 @@ static void ready_drop_closed(ct_loop *loop) {
     for (bool more = true; more;) {
         more = e->ready_head != last;
         ct_slot *listed = ready_take(loop);
-        if (!listed->closed_listed) ready_append(loop, listed);
+        if (listed->state != CT_SLOT_TO_CLOSE) ready_append(loop, listed);
     }
 }
 
 static void epoll_forget(ct_loop *loop, ct_slot *slot) {
-    ct_assert(slot->closed_listed);
-    if (ct_unlikely(slot->readiness & CT_LISTED)) ready_drop_closed(loop);
-    ct_assert(!(slot->readiness & CT_LISTED));
+    ct_assert(slot->state == CT_SLOT_TO_CLOSE);
+    if (ct_unlikely(slot->epoll.readiness & CT_LISTED)) ready_drop_closed(loop);
+    ct_assert(!(slot->epoll.readiness & CT_LISTED));
     // close(2) alone ends a registration only when it closes the last copy of the descriptor, and a process being
     // forked holds one.
-    if (slot->readiness & CT_REGISTERED) epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_DEL, slot->fd, NULL);
+    if (slot->epoll.readiness & CT_REGISTERED) epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_DEL, slot->fd, NULL);
 }
 
 // -------------------------------------------------------------------------------------------------------- operations
@@ -174,12 +161,11 @@ static bool reads_end_early(int fd) {
 
 // Once per descriptor. What is ready already comes as the first edge.
 static int epoll_register(ct_loop *loop, ct_slot *slot) {
-    if (ct_likely(slot->readiness & CT_REGISTERED)) return 0;
+    if (ct_likely(slot->epoll.readiness & CT_REGISTERED)) return 0;
     struct epoll_event event = {.events = CT_EDGES, .data.u64 = ct_token(CT_OP_RECEIVE, slot)};
     if (epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_ADD, slot->fd, &event) < 0) return -errno;
     // Writable until the kernel says otherwise, so that the first send does not wait for an edge.
-    slot->readiness = CT_REGISTERED | CT_WRITABLE | (reads_end_early(slot->fd) ? CT_PIECEWISE : 0);
-    word_of(slot)->word = 0;
+    slot->epoll.readiness = CT_REGISTERED | CT_WRITABLE | (reads_end_early(slot->fd) ? CT_PIECEWISE : 0);
     return 0;
 }
 
@@ -190,7 +176,7 @@ static int make_nonblocking(int fd) {
 }
 
 static int epoll_accept(ct_loop *loop, ct_slot *slot) {
-    int result = slot->readiness & CT_REGISTERED ? 0 : make_nonblocking(slot->fd);
+    int result = slot->epoll.readiness & CT_REGISTERED ? 0 : make_nonblocking(slot->fd);
     if (result == 0) result = epoll_register(loop, slot);
     if (result < 0) return result;
     slot->accepts_in_flight++;
@@ -216,8 +202,8 @@ static void epoll_receive_stop(ct_loop *loop, ct_slot *slot) {
 
 static void send_ended(ct_loop *loop, ct_slot *slot, int32_t result) {
     ct_assert(slot->sends_in_flight == 1);
-    word_of(slot)->send_result = result;
-    slot->readiness |= CT_SENT;
+    slot->epoll.send_result = result;
+    slot->epoll.readiness |= CT_SENT;
     ready_append(loop, slot);
 }
 
@@ -227,13 +213,13 @@ static int epoll_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
     ct_assert(count > 0 && count <= 1024);
     int result = epoll_register(loop, slot);
     if (result < 0) return result;
-    ct_assert(!(slot->readiness & CT_SENT));
+    ct_assert(!(slot->epoll.readiness & CT_SENT));
     slot->sends_in_flight++;
-    if (ct_unlikely(!(slot->readiness & CT_WRITABLE))) return 0;
+    if (ct_unlikely(!(slot->epoll.readiness & CT_WRITABLE))) return 0;
     int sent = ct_socket_send(slot->fd, vectors, count);
     if (ct_unlikely(sent == -EAGAIN)) {
         // The edge that ends it posts -EAGAIN; the caller has the bytes, so the engine keeps no vectors.
-        slot->readiness &= (uint8_t)~CT_WRITABLE;
+        slot->epoll.readiness &= (uint8_t)~CT_WRITABLE;
         return 0;
     }
     send_ended(loop, slot, sent == -EINTR ? -EAGAIN : sent);
@@ -243,16 +229,16 @@ static int epoll_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
 static int epoll_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
     int result = epoll_register(loop, slot);
     if (result < 0) return result;
-    if (!(slot->readiness & CT_WRITABLE)) return -EAGAIN;
+    if (!(slot->epoll.readiness & CT_WRITABLE)) return -EAGAIN;
     int sent = ct_socket_send(slot->fd, vectors, count);
-    if (sent == -EAGAIN) slot->readiness &= (uint8_t)~CT_WRITABLE;
+    if (sent == -EAGAIN) slot->epoll.readiness &= (uint8_t)~CT_WRITABLE;
     return sent;
 }
 
 static void connect_ended(ct_loop *loop, ct_slot *slot, int error) {
     ct_assert(slot->connects_in_flight == 1);
-    word_of(slot)->connect_error = error >= 0 && error < 256 ? (uint32_t)error : EIO;
-    slot->readiness |= CT_CONNECTED;
+    slot->epoll.connect_error = error;
+    slot->epoll.readiness |= CT_CONNECTED;
     ready_append(loop, slot);
 }
 
@@ -262,9 +248,9 @@ static int epoll_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *ad
     if (result == 0) result = epoll_register(loop, slot);
     if (result < 0) return result;
     slot->connects_in_flight++;
-    slot->readiness &= (uint8_t)~CT_WRITABLE;
+    slot->epoll.readiness &= (uint8_t)~CT_WRITABLE;
     if (connect(slot->fd, address, length) == 0) {
-        slot->readiness |= CT_WRITABLE;
+        slot->epoll.readiness |= CT_WRITABLE;
         connect_ended(loop, slot, 0);
     } else if (errno != EINPROGRESS && errno != EINTR) {
         connect_ended(loop, slot, errno);
@@ -280,12 +266,12 @@ static void epoll_interrupt(ct_loop *loop, ct_slot *slot) {
     if (slot->reset || unread) slot->receive_armed = false;
     // A reset must not be preceded by a FIN.
     if (!slot->reset && !slot->listener) shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR);
-    if (slot->connects_in_flight && !(slot->readiness & CT_CONNECTED)) connect_ended(loop, slot, ECANCELED);
+    if (slot->connects_in_flight && !(slot->epoll.readiness & CT_CONNECTED)) connect_ended(loop, slot, ECANCELED);
     if (slot->sends_in_flight) {
-        bool taken = (slot->readiness & CT_SENT) && word_of(slot)->send_result != -EAGAIN;
+        bool taken = (slot->epoll.readiness & CT_SENT) && slot->epoll.send_result != -EAGAIN;
         if (!taken) send_ended(loop, slot, slot->reset ? -ECANCELED : -EPIPE);
     }
-    slot->readiness |= CT_READABLE | CT_HANGUP;
+    slot->epoll.readiness |= CT_READABLE | CT_HANGUP;
     if (ready_wanted(slot)) ready_append(loop, slot);
 }
 
@@ -331,7 +317,7 @@ static void receive_ended(ct_loop *loop, ct_slot *slot) {
 // What a failed or empty read means. True when it is an event.
 static bool epoll_receive_failed(ct_loop *loop, ct_slot *slot, int error, ct_event *event) {
     if (error == EAGAIN) {
-        slot->readiness &= (uint8_t)~(CT_READABLE | CT_HANGUP);
+        slot->epoll.readiness &= (uint8_t)~(CT_READABLE | CT_HANGUP);
         // shutdown(2) did not reach this socket: nothing more will come, and nobody waits for it.
         if (slot->state == CT_SLOT_CLOSING) receive_ended(loop, slot);
         return false;
@@ -374,8 +360,8 @@ static uint32_t epoll_serve_receive(ct_loop *loop, ct_slot *slot, ct_event *even
         epoll_place_bytes(loop, event, (uint32_t)length);
         loop->statistics.receives++;
         total += (uint32_t)length;
-        if (ct_likely((uint32_t)length < space && !(slot->readiness & (CT_HANGUP | CT_PIECEWISE)))) {
-            slot->readiness &= (uint8_t)~CT_READABLE;
+        if (ct_likely((uint32_t)length < space && !(slot->epoll.readiness & (CT_HANGUP | CT_PIECEWISE)))) {
+            slot->epoll.readiness &= (uint8_t)~CT_READABLE;
             break;
         }
     }
@@ -391,7 +377,7 @@ static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *event
         int error = fd >= 0 ? 0 : open ? errno : ECANCELED;
         if (error == EINTR) continue;
         if (error == EAGAIN) {
-            slot->readiness &= (uint8_t)~(CT_READABLE | CT_HANGUP);
+            slot->epoll.readiness &= (uint8_t)~(CT_READABLE | CT_HANGUP);
             break;
         }
         events[count++] = (ct_event){
@@ -410,18 +396,18 @@ static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *event
 
 static ct_event epoll_connect_event(ct_loop *loop, ct_slot *slot) {
     ct_assert(slot->connects_in_flight == 1);
-    slot->readiness &= (uint8_t)~CT_CONNECTED;
+    slot->epoll.readiness &= (uint8_t)~CT_CONNECTED;
     slot->connects_in_flight--;
     ct_slot_operation_ended(loop, slot);
     return (ct_event){
-        .kind = CT_EVENT_CONNECT, .context = slot->context, .result = -(int32_t)word_of(slot)->connect_error,
+        .kind = CT_EVENT_CONNECT, .context = slot->context, .result = -slot->epoll.connect_error,
     };
 }
 
 static ct_event epoll_send_event(ct_loop *loop, ct_slot *slot) {
     ct_assert(slot->sends_in_flight == 1);
-    int32_t result = word_of(slot)->send_result;
-    slot->readiness &= (uint8_t)~CT_SENT;
+    int32_t result = slot->epoll.send_result;
+    slot->epoll.readiness &= (uint8_t)~CT_SENT;
     slot->sends_in_flight--;
     loop->statistics.sends++;
     if (result > 0) loop->statistics.sent_bytes += (uint64_t)result;
@@ -431,9 +417,9 @@ static ct_event epoll_send_event(ct_loop *loop, ct_slot *slot) {
 
 static uint32_t epoll_serve_slot(ct_loop *loop, ct_slot *slot, ct_event *events, uint32_t capacity) {
     uint32_t count = 0;
-    if (slot->readiness & CT_CONNECTED) events[count++] = epoll_connect_event(loop, slot);
-    if ((slot->readiness & CT_SENT) && count < capacity) events[count++] = epoll_send_event(loop, slot);
-    if (!(slot->readiness & CT_READABLE) || count == capacity) return count;
+    if (slot->epoll.readiness & CT_CONNECTED) events[count++] = epoll_connect_event(loop, slot);
+    if ((slot->epoll.readiness & CT_SENT) && count < capacity) events[count++] = epoll_send_event(loop, slot);
+    if (!(slot->epoll.readiness & CT_READABLE) || count == capacity) return count;
     if (slot->accepts_in_flight) count += epoll_serve_accept(loop, slot, events + count, capacity - count);
     else if (slot->receive_armed) count += epoll_serve_receive(loop, slot, events + count, capacity - count);
     return count;
@@ -492,15 +478,15 @@ static void epoll_note(ct_loop *loop, const struct epoll_event *edge) {
         loop->statistics.stale_completions++;
         return;
     }
-    ct_assert(slot->readiness & CT_REGISTERED);
+    ct_assert(slot->epoll.readiness & CT_REGISTERED);
     const uint32_t over = EPOLLHUP | EPOLLERR;
-    if (edge->events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | over)) slot->readiness |= CT_READABLE;
-    if (edge->events & (EPOLLRDHUP | EPOLLPRI | over)) slot->readiness |= CT_HANGUP;
+    if (edge->events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | over)) slot->epoll.readiness |= CT_READABLE;
+    if (edge->events & (EPOLLRDHUP | EPOLLPRI | over)) slot->epoll.readiness |= CT_HANGUP;
     if (edge->events & (EPOLLOUT | over)) {
-        slot->readiness |= CT_WRITABLE;
-        if (slot->connects_in_flight && !(slot->readiness & CT_CONNECTED))
+        slot->epoll.readiness |= CT_WRITABLE;
+        if (slot->connects_in_flight && !(slot->epoll.readiness & CT_CONNECTED))
             connect_ended(loop, slot, socket_error(slot->fd));
-        if (slot->sends_in_flight && !(slot->readiness & CT_SENT)) send_ended(loop, slot, -EAGAIN);
+        if (slot->sends_in_flight && !(slot->epoll.readiness & CT_SENT)) send_ended(loop, slot, -EAGAIN);
     }
     if (ready_wanted(slot)) ready_append(loop, slot);
 }

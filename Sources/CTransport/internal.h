@@ -62,7 +62,7 @@ typedef struct ct_slot_table {
     uint32_t block_count;
     uint32_t free;                 // index + 1, LIFO: a warm slot first
     uint32_t open;
-    ct_slot_list closed;           // all counters zero: to be closed at the start of the next turn
+    ct_slot_list to_finish;        // TO_CLOSE and CLOSED: what is left to do is done when the next turn begins
     ct_slot_list starved;
     uint32_t starved_closing;      // how many of the starved are closing
 } ct_slot_table;
@@ -89,7 +89,7 @@ void ct_slot_list_append(ct_slot_table *table, ct_slot_list *list, ct_slot *slot
 ct_slot *_Nullable ct_slot_list_take(ct_slot_table *table, ct_slot_list *list);
 // To be called whenever an operation of `slot` ended: moves a closing slot on once nothing is in flight.
 void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot);
-// Closes the descriptors of slots that are quiet and posts their CLOSED events.
+// Does what is left to do for slots that are TO_CLOSE or CLOSED: closes descriptors and posts CLOSED events.
 uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity);
 
 // ---------------------------------------------------------------------------------------------------------- chunks

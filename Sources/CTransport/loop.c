@@ -164,7 +164,7 @@ uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, ui
     // Timers and closes keep their part of the array, however much traffic there is.
     uint32_t reserved = capacity / 8;
     uint32_t count = ct_slots_finish(loop, events, reserved);
-    bool busy = hungry || count > 0 || loop->local_count > 0 || loop->slots.closed.head != 0;
+    bool busy = hungry || count > 0 || loop->local_count > 0 || loop->slots.to_finish.head != 0;
     uint64_t timeout = busy ? 0 : loop_timeout(loop, deadline);
     bool sleeps = timeout > 0;
     if (sleeps && (ct_mailbox_prepare_sleep(loop->mailbox) || loop_memory_came(loop))) timeout = 0;

@@ -1,9 +1,11 @@
 // Connection slots: stable addresses, a generation, counters of what the kernel holds, and the way a slot closes.
 //
-//   FREE -> OPEN -> CLOSING -> CLOSED -> FREE
-//            |        |          |
-//            |        |          +-- next turn: close(2), generation + 1, CLOSED event
-//            |        +-- the last completion came, and what was unread is read away
+//   FREE -> OPEN -> CLOSING -> TO_CLOSE ------------------------> FREE
+//            |        |          |                                 |
+//            |        |          +--> NOTIFYING --> CLOSED --------+-- the CLOSED event; generation + 1
+//            |        |          |              +-- the last notification came
+//            |        |          +-- a turn begins: what is unread is read away, then close(2)
+//            |        +-- the last completion that uses the descriptor came
 //            +-- ct_slot_close(): everything in flight is told to end
 //
 // A descriptor is never closed while an operation is in flight: that sends no FIN, and the kernel may write into
@@ -15,6 +17,43 @@
 #define CT_DISCARD_PIECE (32u * 1024)
 #define CT_DISCARD_PIECES_PER_TURN 16u      // for all that close
 #define CT_DISCARD_TURNS_MAX 32u            // for one of them
+
+// ---------------------------------------------------------------------------------------------------------- states
+
+static const uint8_t slot_successors[CT_SLOT_STATES] = {
+    [CT_SLOT_FREE] = 1u << CT_SLOT_OPEN,
+    [CT_SLOT_OPEN] = 1u << CT_SLOT_CLOSING,
+    [CT_SLOT_CLOSING] = 1u << CT_SLOT_TO_CLOSE,
+    [CT_SLOT_TO_CLOSE] = 1u << CT_SLOT_NOTIFYING | 1u << CT_SLOT_FREE,
+    [CT_SLOT_NOTIFYING] = 1u << CT_SLOT_CLOSED,
+    [CT_SLOT_CLOSED] = 1u << CT_SLOT_FREE,
+};
+
+bool ct_slot_may_become(enum ct_slot_state from, enum ct_slot_state to) {
+    return from < CT_SLOT_STATES && to < CT_SLOT_STATES && (slot_successors[from] >> to & 1);
+}
+
+// What a slot has to be in a state.
+static bool slot_fits(const ct_slot *slot, enum ct_slot_state state) {
+    switch (state) {
+    case CT_SLOT_FREE: return slot->fd < 0 && ct_slot_is_quiet(slot) && !slot->starved;
+    case CT_SLOT_OPEN: return slot->fd >= 0 && ct_slot_is_quiet(slot) && !slot->reset;
+    case CT_SLOT_CLOSING: return slot->fd >= 0 && !slot->receive_wanted;
+    case CT_SLOT_TO_CLOSE: return slot->fd >= 0 && ct_slot_descriptor_is_quiet(slot) && !slot->starved;
+    case CT_SLOT_NOTIFYING: return slot->fd < 0 && slot->notifications_in_flight > 0 && slot->reset;
+    case CT_SLOT_CLOSED: return slot->fd < 0 && ct_slot_is_quiet(slot);
+    }
+    return false;
+}
+
+// The one place where a state changes.
+static void slot_become(ct_slot *slot, enum ct_slot_state next) {
+    ct_assert(ct_slot_may_become(slot->state, next));
+    ct_assert(slot_fits(slot, next));
+    slot->state = next;
+}
+
+// ----------------------------------------------------------------------------------------------------- table, lists
 
 int ct_slot_table_init(ct_slot_table *table) {
     table->blocks = ct_memory_allocate(CT_SLOT_BLOCKS_MAX * sizeof *table->blocks);
@@ -58,29 +97,29 @@ ct_slot *ct_slot_list_take(ct_slot_table *table, ct_slot_list *list) {
     return slot;
 }
 
+// ------------------------------------------------------------------------------------------------------ open, close
+
 ct_slot *ct_slot_open(ct_loop *loop, int fd, bool listener, void *context) {
     ct_assert(fd >= 0);
     ct_slot_table *table = &loop->slots;
     if (table->free == 0 && slot_table_grow(table) < 0) return NULL;
     ct_slot *slot = ct_slot_at(table, table->free - 1);
-    ct_assert(slot->state == CT_SLOT_FREE && ct_slot_is_quiet(slot));
+    ct_assert(ct_slot_is_quiet(slot));
     table->free = slot->next;
     table->open++;
     *slot = (ct_slot){
         .context = context, .fd = fd, .index = slot->index, .generation = slot->generation,
-        .state = CT_SLOT_OPEN, .listener = listener,
+        .state = slot->state, .listener = listener,
     };
+    slot_become(slot, CT_SLOT_OPEN);
     return slot;
 }
 
 static void slot_release(ct_slot_table *table, ct_slot *slot) {
-    ct_assert(slot->state == CT_SLOT_CLOSED && ct_slot_is_quiet(slot));
     ct_assert(table->open > 0);
-    slot->state = CT_SLOT_FREE;
+    slot_become(slot, CT_SLOT_FREE);
     slot->generation = (slot->generation + 1) & 0xFFFFFF;
     slot->context = NULL;
-    slot->fd = -1;
-    slot->closed_listed = false;
     slot->next = table->free;
     table->free = slot->index + 1;
     table->open--;
@@ -88,16 +127,16 @@ static void slot_release(ct_slot_table *table, ct_slot *slot) {
 
 void ct_slot_close(ct_loop *loop, ct_slot *slot) {
     if (slot->state != CT_SLOT_OPEN) return;
-    slot->state = CT_SLOT_CLOSING;
     slot->receive_wanted = false;
+    slot_become(slot, CT_SLOT_CLOSING);
     if (slot->starved) loop->slots.starved_closing++;
     if (!ct_slot_is_quiet(slot)) loop->engine->interrupt(loop, slot);
     ct_slot_operation_ended(loop, slot);
 }
 
 void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
-    if (slot->reset || (slot->state != CT_SLOT_OPEN && slot->state != CT_SLOT_CLOSING)) return;
-    ct_assert(slot->fd >= 0);
+    // Without a descriptor it has been reset already.
+    if (slot->reset || slot->fd < 0) return;
     ct_socket_set_linger(slot->fd, true, 0);
     slot->reset = true;
     if (slot->state == CT_SLOT_OPEN) {
@@ -116,11 +155,12 @@ static bool slot_may_close(const ct_slot *slot) {
 }
 
 void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
+    if (ct_likely(slot->state == CT_SLOT_OPEN)) return;
     // A starved slot is on the other list; the next turn takes it from there and comes back here.
-    if (slot->state != CT_SLOT_CLOSING || slot->closed_listed || slot->starved) return;
-    if (slot->fd >= 0 ? !slot_may_close(slot) : !ct_slot_is_quiet(slot)) return;
-    slot->closed_listed = true;
-    ct_slot_list_append(&loop->slots, &loop->slots.closed, slot);
+    if (slot->state == CT_SLOT_CLOSING && slot_may_close(slot) && !slot->starved) slot_become(slot, CT_SLOT_TO_CLOSE);
+    else if (slot->state == CT_SLOT_NOTIFYING && ct_slot_is_quiet(slot)) slot_become(slot, CT_SLOT_CLOSED);
+    else return;
+    ct_slot_list_append(&loop->slots, &loop->slots.to_finish, slot);
 }
 
 // Closing with bytes unread is a reset, and a reset destroys what the peer was sent. So they are read away, in pieces that
@@ -138,30 +178,32 @@ static bool slot_discard_input(ct_slot *slot, uint32_t *pieces) {
     return ++slot->discards >= CT_DISCARD_TURNS_MAX;
 }
 
+// True when nothing is left of the slot but its CLOSED event.
+static bool slot_close_descriptor(ct_loop *loop, ct_slot *slot) {
+    loop->engine->forget(loop, slot);
+    close(slot->fd);
+    slot->fd = -1;
+    if (ct_slot_is_quiet(slot)) return true;
+    slot_become(slot, CT_SLOT_NOTIFYING);
+    return false;
+}
+
 uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity) {
     ct_slot_table *table = &loop->slots;
     uint32_t count = 0;
-    uint32_t last = table->closed.tail;
+    uint32_t last = table->to_finish.tail;
     uint32_t pieces = CT_DISCARD_PIECES_PER_TURN;
     for (bool more = last != 0; more && count < capacity;) {
-        more = table->closed.head != last;
-        ct_slot *slot = ct_slot_list_take(table, &table->closed);
-        ct_assert(slot->state == CT_SLOT_CLOSING && slot->closed_listed && ct_slot_descriptor_is_quiet(slot));
-        if (slot->fd >= 0) {
+        more = table->to_finish.head != last;
+        ct_slot *slot = ct_slot_list_take(table, &table->to_finish);
+        ct_assert(slot->state == CT_SLOT_TO_CLOSE || slot->state == CT_SLOT_CLOSED);
+        if (slot->state == CT_SLOT_TO_CLOSE) {
             if (!slot_discard_input(slot, &pieces)) {
-                ct_slot_list_append(table, &table->closed, slot);
+                ct_slot_list_append(table, &table->to_finish, slot);
                 continue;
             }
-            loop->engine->forget(loop, slot);
-            close(slot->fd);
-            slot->fd = -1;
+            if (!slot_close_descriptor(loop, slot)) continue;
         }
-        if (!ct_slot_is_quiet(slot)) {
-            ct_assert(slot->reset);
-            slot->closed_listed = false;
-            continue;
-        }
-        slot->state = CT_SLOT_CLOSED;
         events[count++] = (ct_event){.kind = CT_EVENT_CLOSED, .context = slot->context};
         slot_release(table, slot);
     }

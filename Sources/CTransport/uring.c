@@ -155,25 +155,25 @@ static int uring_accept(ct_loop *loop, ct_slot *slot) {
     return 0;
 }
 
-// ct_uring_word.flags
-enum {
-    CT_FAMILY_KNOWN = 1u << 0,
-    CT_ONE_SHOT = 1u << 1,
-    CT_UNCHECKED = 1u << 2,     // see uring_check_end()
+// ct_slot.uring.socket
+enum : uint8_t {
+    CT_SOCKET_KNOWN = 1u << 0,      // its family was asked for
+    CT_SOCKET_ONE_SHOT = 1u << 1,   // of a family without multishot receives
+    CT_SOCKET_UNCHECKED = 1u << 2,  // see uring_check_end()
 };
 
 // Multishot only for TCP. Since 6.17 a Unix socket tells how many bytes it has left but not that the end is behind
 // them. Until liburing#1549 was fixed a multishot receive that took the last bytes then waits for an edge that is over,
 // and the end of stream never comes. A receive armed anew looks again.
 static bool uring_one_shot(ct_slot *slot) {
-    ct_uring_word *word = uring_word_of(slot);
-    if (ct_unlikely(word->flags == 0)) {
+    if (ct_unlikely(slot->uring.socket == 0)) {
         int family = AF_UNSPEC;
         socklen_t length = sizeof family;
         getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
-        word->flags = CT_FAMILY_KNOWN | (family == AF_INET || family == AF_INET6 ? 0 : CT_ONE_SHOT);
+        bool multishot = family == AF_INET || family == AF_INET6;
+        slot->uring.socket = multishot ? CT_SOCKET_KNOWN : CT_SOCKET_KNOWN | CT_SOCKET_ONE_SHOT;
     }
-    return word->flags & CT_ONE_SHOT;
+    return slot->uring.socket & CT_SOCKET_ONE_SHOT;
 }
 
 int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
@@ -190,8 +190,8 @@ int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
     sqe->buf_group = CT_BUFFER_GROUP;
     io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
     slot->receive_armed = true;
-    slot->receive_cancelling = false;
-    uring_word_of(slot)->flags |= CT_UNCHECKED;
+    slot->uring.receive_cancelling = false;
+    slot->uring.socket |= CT_SOCKET_UNCHECKED;
     return 0;
 }
 
@@ -209,8 +209,8 @@ void ct_uring_cancel(ct_loop *loop, ct_slot *slot, enum ct_operation operation) 
 }
 
 static void uring_receive_stop(ct_loop *loop, ct_slot *slot) {
-    if (!slot->receive_armed || slot->receive_cancelling) return;
-    slot->receive_cancelling = true;
+    if (!slot->receive_armed || slot->uring.receive_cancelling) return;
+    slot->uring.receive_cancelling = true;
     ct_uring_cancel(loop, slot, CT_OP_RECEIVE);
 }
 
@@ -281,8 +281,8 @@ static void uring_interrupt(ct_loop *loop, ct_slot *slot) {
 }
 
 static void uring_forget(ct_loop *loop, ct_slot *slot) {
-    ct_assert(slot->closed_listed);
-    if (ct_unlikely(uring_word_of(slot)->later)) ct_uring_later_forget(loop);
+    ct_assert(slot->state == CT_SLOT_TO_CLOSE);
+    if (ct_unlikely(slot->uring.later)) ct_uring_later_forget(loop);
 }
 
 // -------------------------------------------------------------------------------------------------- receive memory
@@ -356,7 +356,7 @@ static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_
 // where the kernel loses the edge of what came with them too (liburing#1549); its cancellation arms a new one, or ends
 // that of a closing slot.
 static void uring_check_end(ct_loop *loop, ct_slot *slot) {
-    if (ct_likely(uring_of(loop)->sees_ends)) uring_word_of(slot)->flags &= ~(uint32_t)CT_UNCHECKED;
+    if (ct_likely(uring_of(loop)->sees_ends)) slot->uring.socket &= (uint8_t)~CT_SOCKET_UNCHECKED;
     struct pollfd look = {.fd = slot->fd, .events = POLLRDHUP};
     if (poll(&look, 1, 0) > 0) uring_receive_stop(loop, slot);
 }
@@ -364,7 +364,7 @@ static void uring_check_end(ct_loop *loop, ct_slot *slot) {
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
     bool more = cqe->flags & IORING_CQE_F_MORE;
     int32_t result = cqe->res;
-    if (!more) slot->receive_armed = slot->receive_cancelling = false;
+    if (!more) slot->receive_armed = slot->uring.receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
     bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
     bool again = !more && open;
@@ -384,7 +384,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
         ct_uring_receive(loop, slot);
     }
     bool drained = more && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
-    if (ct_unlikely(drained && (uring_word_of(slot)->flags & CT_UNCHECKED))) uring_check_end(loop, slot);
+    if (ct_unlikely(drained && (slot->uring.socket & CT_SOCKET_UNCHECKED))) uring_check_end(loop, slot);
     if (!more) ct_slot_operation_ended(loop, slot);
     // An event without a slot's news but with a chunk must still reach the reader, who drops the chunk.
     if (retry && !event->chunk) return false;

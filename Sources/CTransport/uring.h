@@ -36,21 +36,7 @@ typedef struct ct_uring {
 
 static inline ct_uring *uring_of(ct_loop *loop) { return loop->engine_state; }
 
-// ct_slot.engine_word
-typedef union ct_uring_word {
-    uint64_t word;
-    struct {
-        uint32_t flags;
-        uint32_t later_next : 24;   // the list of those who wait for an entry: index + 1
-        uint32_t later : 8;         // what for: CT_LATER_*; 0: not on the list
-    };
-} ct_uring_word;
-_Static_assert(sizeof(ct_uring_word) == 8, "fits ct_slot.engine_word");
-_Static_assert(CT_SLOTS_PER_BLOCK * CT_SLOT_BLOCKS_MAX < 1u << 24, "a slot's index + 1 fits 24 bits");
-
-static inline ct_uring_word *uring_word_of(ct_slot *slot) { return (ct_uring_word *)&slot->engine_word; }
-
-// What waits for a submission entry.
+// ct_slot.uring.later: what waits for a submission entry.
 enum {
     CT_LATER_SEND = 1u << 0,        // the caller is asked to send again
     CT_LATER_RECEIVE = 1u << 6,

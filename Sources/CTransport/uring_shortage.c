@@ -23,12 +23,11 @@
 void ct_uring_later(ct_loop *loop, ct_slot *slot, uint8_t what) {
     ct_uring *u = uring_of(loop);
     u->behind = true;
-    ct_uring_word *word = uring_word_of(slot);
-    bool listed = word->later != 0;
-    word->later |= what;
+    bool listed = slot->uring.later != 0;
+    slot->uring.later |= what;
     if (listed) return;
-    word->later_next = 0;
-    if (u->later_tail) uring_word_of(ct_slot_at(&loop->slots, u->later_tail - 1))->later_next = slot->index + 1;
+    slot->uring.later_next = 0;
+    if (u->later_tail) ct_slot_at(&loop->slots, u->later_tail - 1)->uring.later_next = slot->index + 1;
     else u->later_head = slot->index + 1;
     u->later_tail = slot->index + 1;
 }
@@ -37,23 +36,23 @@ static ct_slot *later_take(ct_loop *loop, uint8_t *what) {
     ct_uring *u = uring_of(loop);
     ct_assert(u->later_head != 0);
     ct_slot *slot = ct_slot_at(&loop->slots, u->later_head - 1);
-    ct_uring_word *word = uring_word_of(slot);
-    ct_assert(word->later != 0);
-    u->later_head = word->later_next;
+    ct_assert(slot->uring.later != 0);
+    u->later_head = slot->uring.later_next;
     if (u->later_head == 0) u->later_tail = 0;
-    *what = word->later;
-    word->later = 0;
+    *what = slot->uring.later;
+    slot->uring.later = 0;
     return slot;
 }
 
-// All that are about to be freed go in one pass.
+// All whose descriptors are about to be closed go in one pass. Zero-copy memory may still have to be told of as lost.
 void ct_uring_later_forget(ct_loop *loop) {
     uint32_t last = uring_of(loop)->later_tail;
     for (bool more = last != 0; more;) {
         more = uring_of(loop)->later_head != last;
         uint8_t what;
         ct_slot *slot = later_take(loop, &what);
-        if (!slot->closed_listed) ct_uring_later(loop, slot, what);
+        if (slot->state == CT_SLOT_TO_CLOSE) what &= CT_LATER_LOST;
+        if (what) ct_uring_later(loop, slot, what);
     }
 }
 
@@ -71,7 +70,7 @@ static uint32_t later_lost(ct_loop *loop, ct_slot *slot, ct_event *events) {
     if (slot->connects_in_flight) events[count++] = later_event(slot, CT_EVENT_CONNECT, -ENOMEM);
     if (slot->accepts_in_flight) events[count++] = later_event(slot, CT_EVENT_ACCEPT, -ENOMEM);
     if (slot->receive_armed) slot->receive_wanted = false;
-    slot->receive_armed = slot->receive_cancelling = false;
+    slot->receive_armed = slot->uring.receive_cancelling = false;
     slot->sends_in_flight = slot->connects_in_flight = slot->accepts_in_flight = 0;
     slot->notifications_in_flight = 0;
     ct_slot_operation_ended(loop, slot);
@@ -82,7 +81,7 @@ static uint32_t later_serve(ct_loop *loop, ct_slot *slot, uint8_t what, ct_event
     if (what & CT_LATER_LOST) return later_lost(loop, slot, events);
     for (enum ct_operation operation = CT_OP_RECEIVE; operation <= CT_OP_ACCEPT; operation++) {
         // A receive that ended meanwhile may have been armed anew.
-        bool over = operation == CT_OP_RECEIVE && !slot->receive_cancelling;
+        bool over = operation == CT_OP_RECEIVE && !slot->uring.receive_cancelling;
         if ((what & ct_later_cancel(operation)) && !over) ct_uring_cancel(loop, slot, operation);
     }
     if ((what & CT_LATER_RECEIVE) && slot->state == CT_SLOT_OPEN && slot->receive_wanted) ct_uring_receive(loop, slot);

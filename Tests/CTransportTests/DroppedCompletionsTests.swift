@@ -100,4 +100,29 @@ import Testing
             #expect(loop.reaches { ending.allSatisfy(\.isClosed) })
         }
     }
+
+    /// Reset behind so many that closed at the same time that their own turn comes when the completions are gone: their
+    /// notifications never come, and they are told as ended all the same.
+    @Test func resetsBehindManyClosesEnd() throws {
+        let capacity = 64
+        try withLoop(.uring, capacity: UInt32(capacity)) { loop in
+            let reading = try (0..<3).map { _ in try loop.connection(.tcp) }
+            for (endpoint, peer) in reading {
+                ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 1 << 20)
+                ct_socket_set_int(peer.fd, SOL_SOCKET, SO_RCVBUF, 16384)
+                ct_receive_stop(loop.loop, endpoint.slot)
+                #expect(endpoint.send(pattern(400_000), zeroCopy: true, on: loop) == 0)
+            }
+            #expect(loop.reaches { reading.allSatisfy { $0.0.outgoing == nil && !$0.0.slot.pointee.receive_armed } })
+            try #require(reading.allSatisfy { $0.0.slot.pointee.notifications_in_flight > 0 })
+            // As many as may close in a turn (ct_loop_run_once).
+            let idle = try (0..<capacity / 8).map { _ in try loop.connection(receiving: false).0 }
+            for endpoint in idle { loop.close(endpoint) }
+            for (endpoint, _) in reading { ct_slot_reset(loop.loop, endpoint.slot) }
+            lose(loop)
+            #expect(idle.allSatisfy { $0.isClosed })
+            #expect(reading.allSatisfy { $0.0.slot.pointee.state == CT_SLOT_TO_CLOSE })
+            #expect(loop.reaches { reading.allSatisfy { $0.0.isClosed } })
+        }
+    }
 }

@@ -52,39 +52,56 @@ typedef struct ct_failure {
 
 // ---------------------------------------------------------------------------------------------------------- slots
 
-// What a connection or listener is to the core. 64 bytes, at a stable address for the life of the loop; reused only
-// when every counter is zero, and then under a new generation.
+// The life of a slot. Only slot.c writes it, by way of one function that allows what ct_slot_may_become() does.
 enum ct_slot_state : uint8_t {
     CT_SLOT_FREE = 0,
     CT_SLOT_OPEN,
-    CT_SLOT_CLOSING,    // shutdown(2) was called if anything was in flight; waiting for the last completion
-    CT_SLOT_CLOSED,     // descriptor closed; the CLOSED event is on its way
+    CT_SLOT_CLOSING,    // what is in flight was told to end; waits for the last completion that uses the descriptor
+    CT_SLOT_TO_CLOSE,   // none is left; the descriptor is closed when a turn begins and nothing is unread
+    CT_SLOT_NOTIFYING,  // the descriptor is closed by a reset; the kernel still reads the memory of zero-copy sends
+    CT_SLOT_CLOSED,     // so no more; the CLOSED event comes when the next turn begins
 };
+enum { CT_SLOT_STATES = CT_SLOT_CLOSED + 1 };
+// Whether a slot may go from one state directly to the other. Any thread.
+bool ct_slot_may_become(enum ct_slot_state from, enum ct_slot_state to);
 
+// What a connection or listener is to the core. 64 bytes, at a stable address for the life of the loop; reused only
+// when every counter is zero, and then under a new generation.
 typedef struct ct_slot {
     void *_Nullable context;    // the caller's; comes back in every event
     int32_t fd;
     uint32_t index;
     uint32_t generation;        // 24 bits are used
-    uint32_t next;              // link of the one list the slot is on (free, closed, starved): index + 1
+    uint32_t next;              // link of the one list the slot is on (free, to_finish, starved): index + 1
     enum ct_slot_state state;
     bool listener;
     bool receive_wanted;        // what the user asks for; a completion never writes it, except end of stream
     bool receive_armed;         // what the kernel has
-    bool receive_cancelling;    // a cancel of the armed receive is on its way
     bool starved;               // waiting for receive memory
-    bool closed_listed;
     bool reset;                 // close with a reset instead of a FIN
+    bool input_ended;           // the end of the stream was received: nothing can be unread
+    uint8_t discards;           // turns spent on reading away what nobody will read
     uint8_t sends_in_flight;    // 0 or 1
     uint8_t accepts_in_flight;  // 0 or 1
     uint8_t connects_in_flight; // 0 or 1
     uint16_t notifications_in_flight; // zero-copy sends whose memory the kernel still reads
-    uint8_t readiness;          // epoll engine only: what the last edges said
-    bool input_ended;           // the end of the stream was received: nothing can be unread
-    uint8_t discards;           // turns spent on reading away what nobody will read
     uint16_t send_tag;          // of the zero-copy send in flight
-    uint64_t engine_word;       // engine's own
-    uint64_t reserved_word;
+    // The engine's own. Zero when the slot is opened; nothing in it is allocated, so what has begun cannot fail for want of memory.
+    union {
+        struct {
+            uint32_t later_next;        // the list of those who wait for a submission entry: index + 1
+            uint8_t later;              // what for: CT_LATER_*; 0: not on the list
+            uint8_t socket;             // CT_SOCKET_*: what is known of it
+            bool receive_cancelling;    // a cancel of the armed receive is on its way
+        } uring;
+        struct {
+            uint32_t ready_next;        // the list of those for whom there is something to do: index + 1
+            int32_t send_result;        // while CT_SENT
+            int32_t connect_error;      // while CT_CONNECTED
+            uint8_t readiness;          // what the last edges said, and what is to be done: CT_READABLE and the like
+        } epoll;
+        uint64_t engine[3];             // the room there is
+    };
 } ct_slot;
 _Static_assert(sizeof(ct_slot) == 64, "a slot is one cache line");
 
