@@ -44,7 +44,7 @@ extension Channel {
             self.writing.isShutDown = true
             self.refuseWaiting()
             if let queue = self.queue {
-                queue._withUnsafeGuaranteedRef { $0.flush() }
+                queue.flush()
                 self.listDirty()
             } else {
                 self.finishOutput()
@@ -102,7 +102,7 @@ extension Channel {
         noteEnd()
         stopTaking()
         if let duration { limitEnd(to: duration) }
-        if let queue { queue._withUnsafeGuaranteedRef { $0.flush() } }
+        if let queue { queue.flush() }
         continueDraining()
     }
 
@@ -120,7 +120,7 @@ extension Channel {
     /// One step further: the queue, then the end of stream, then the peer's.
     func continueDraining() {
         guard state == .draining, let slot, let ending else { return }
-        if let queue, !ending.isBroken || queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+        if let queue, !ending.isBroken || queue.hasFlushed {
             listDirty()
             return
         }
@@ -254,7 +254,7 @@ extension Channel {
     func tearDown(resetting: Bool) {
         guard state != .closing, state != .closed else { return }
         noteEnd()
-        let hasHole = ending?.isBroken == true || (queue?._withUnsafeGuaranteedRef { $0.unsentBytes > 0 } ?? false)
+        let hasHole = ending?.isBroken == true || (queue?.unsentBytes ?? 0) > 0
         let resets = resetting || hasHole
         state = .closing
         levels.close()

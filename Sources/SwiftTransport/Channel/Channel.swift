@@ -25,7 +25,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var writing = Writing()
     @exclusivity(unchecked) var firstContext: Unmanaged<ChannelContext>?
     @exclusivity(unchecked) var lastContext: Unmanaged<ChannelContext>?
-    @exclusivity(unchecked) var queue: Unmanaged<OutboundQueue>?
+    @exclusivity(unchecked) var queue: OutboundQueue?
     @exclusivity(unchecked) var nextHandle = WriteHandle.first()
     @exclusivity(unchecked) var held: HeldInput?
     @exclusivity(unchecked) var zeroCopy: ZeroCopySender?

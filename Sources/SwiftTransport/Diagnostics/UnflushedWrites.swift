@@ -47,7 +47,7 @@ extension EventLoop {
 
     extension Channel {
         private var oldestUnflushed: WriteHandle? {
-            guard state == .active, let queue = queue?.takeUnretainedValue() else { return nil }
+            guard state == .active, let queue else { return nil }
             let waiting = queue.flushedCount..<queue.count
             guard waiting.contains(where: { !queue[$0].isCancelled }) else { return nil }
             return nextHandle.advanced(by: -waiting.count)

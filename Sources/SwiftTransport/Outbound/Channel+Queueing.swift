@@ -53,7 +53,7 @@ extension Channel {
 
     /// The queue, if the channel takes a write of `count` bytes; otherwise the write has been completed with the reason.
     @inline(__always)
-    private func admit(_ count: Int, _ completion: WriteCompletion) -> Unmanaged<OutboundQueue>? {
+    private func admit(_ count: Int, _ completion: WriteCompletion) -> OutboundQueue? {
         let size = count &+ WaterMark.entryOverhead.bytes
         if !takes(size), !takesNow(size) {
             refuse(size, completion)
@@ -114,20 +114,20 @@ extension Channel {
 
     @inline(__always)
     private func appendCopy(
-        _ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, _ queue: Unmanaged<OutboundQueue>
+        _ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, _ queue: OutboundQueue
     ) -> WriteHandle {
         guard let base = bytes.baseAddress, bytes.count > 0 else {
             // Nothing to send, but a promise to keep in its turn (W25).
-            return append(OutboundEntry(UnsafeRawPointer(queue.toOpaque()), 0, OutboundOwner.nobody, completion), queue)
+            return append(OutboundEntry(queue.address, 0, OutboundOwner.nobody, completion), queue)
         }
-        let (start, owner) = queue._withUnsafeGuaranteedRef { $0.copy(base, bytes.count, &eventLoop.outboundMemory) }
+        let (start, owner) = queue.copy(base, bytes.count, &eventLoop.outboundMemory)
         return append(OutboundEntry(start, bytes.count, owner, completion), queue)
     }
 
     /// Sent from where it is. A buffer with bytes has storage.
     @inline(__always)
     private func appendShared(
-        _ buffer: Buffer, _ completion: WriteCompletion, _ queue: Unmanaged<OutboundQueue>
+        _ buffer: Buffer, _ completion: WriteCompletion, _ queue: OutboundQueue
     ) -> WriteHandle {
         guard let storage = buffer.storage, let start = buffer.start else {
             return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
@@ -137,8 +137,8 @@ extension Channel {
     }
 
     @inline(__always)
-    private func append(_ entry: OutboundEntry, _ queue: Unmanaged<OutboundQueue>) -> WriteHandle {
-        queue._withUnsafeGuaranteedRef { $0.append(entry) }
+    private func append(_ entry: OutboundEntry, _ queue: OutboundQueue) -> WriteHandle {
+        queue.append(entry)
         noteWrite()
         let handle = nextHandle
         nextHandle = handle.advanced(by: 1)
@@ -149,8 +149,8 @@ extension Channel {
     }
 
     /// What is flushed has its chance to leave before the channel is called unwritable.
-    private func crossedHighMark(_ queue: Unmanaged<OutboundQueue>) {
-        if queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) { sendAhead() }
+    private func crossedHighMark(_ queue: OutboundQueue) {
+        if queue.hasFlushed { sendAhead() }
         updateWritabilityAhead()
     }
 
@@ -166,7 +166,7 @@ extension Channel {
     /// The handle of a write that went through other handlers: that of the newest entry, if it carries this very promise.
     func passedOn(_ completion: WriteCompletion) -> WriteHandle {
         guard completion.kind != .none,
-            let newest = queue?._withUnsafeGuaranteedRef({ $0.isEmpty ? nil : $0[$0.count &- 1] })
+            let newest = queue?.newest
         else { return .stale }
         guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
             return .stale
@@ -196,7 +196,7 @@ extension Channel {
     }
 
     private func place(of handle: WriteHandle) -> (queue: OutboundQueue, index: Int)? {
-        guard let queue = queue?.takeUnretainedValue(),
+        guard let queue,
             let index = nextHandle.advanced(by: -queue.count).distance(to: handle), index < queue.count
         else { return nil }
         return (queue, index)

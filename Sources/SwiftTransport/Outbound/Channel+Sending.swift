@@ -9,7 +9,7 @@ extension Channel {
 
     func flushQueue() {
         guard let queue, state == .active else { return }
-        queue._withUnsafeGuaranteedRef { $0.flush() }
+        queue.flush()
         listDirty()
         if levels.pending > levels.high {
             sendAhead()
@@ -31,7 +31,7 @@ extension Channel {
         if writing.owesWritable { tellWritableAgain() }
         if waiting != nil { admitWaiting() }
         guard !writing.inFlight, state == .active || state == .draining, let slot, let queue,
-            queue._withUnsafeGuaranteedRef({ $0.hasFlushed })
+            queue.hasFlushed
         else { return }
         do throws(TransportError) {
             if try send(queue, slot) {
@@ -39,7 +39,7 @@ extension Channel {
             } else {
                 // Nothing but empty and cancelled writes, perhaps before a file: their turn has come.
                 complete(bytes: 0)
-                if let queue = self.queue, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) { listDirty() }
+                if let queue = self.queue, queue.hasFlushed { listDirty() }
             }
         } catch {
             sendFailed(error)
@@ -54,10 +54,8 @@ extension Channel {
         guard state == .active, !writing.inFlight, !writing.isFull, !writing.isShutDown, let slot else { return }
         let vectors = eventLoop.vectors
         var left = Self.bytesPerSend
-        while left > 0, let queue, queue._withUnsafeGuaranteedRef({ $0.hasFlushed && !$0.startsWithFile }) {
-            let count = queue._withUnsafeGuaranteedRef {
-                $0.gather(vectors, limit: Self.vectorsPerSend, bytes: left)
-            }
+        while left > 0, let queue, queue.hasFlushed, !queue.startsWithFile {
+            let count = queue.gather(vectors, limit: Self.vectorsPerSend, bytes: left)
             if count > 0, let zeroCopy, zeroCopy.wants(vectors[0].iov_len) { return }
             let bytes = (0..<count).reduce(0) { $0 + vectors[$1].iov_len }
             let sent = count > 0 ? Int(ct_send_now(eventLoop.core, slot, vectors, UInt32(count))) : 0
@@ -73,19 +71,17 @@ extension Channel {
 
     /// False when there is nothing to send.
     private func send(
-        _ queue: Unmanaged<OutboundQueue>, _ slot: UnsafeMutablePointer<ct_slot>
+        _ queue: OutboundQueue, _ slot: UnsafeMutablePointer<ct_slot>
     ) throws(TransportError) -> Bool {
         let vectors = eventLoop.vectors
-        let count = queue._withUnsafeGuaranteedRef {
-            $0.gather(vectors, limit: Self.vectorsPerSend, bytes: Self.bytesPerSend)
-        }
+        let count = queue.gather(vectors, limit: Self.vectorsPerSend, bytes: Self.bytesPerSend)
         if count < 0 {
-            let file = queue._withUnsafeGuaranteedRef { $0[0].file }
+            let file = queue[0].file
             throw TransportError(call: .pread, errno: Int32(-count), subject: file?.name)
         }
         if count == 0 { return false }
         if let zeroCopy, zeroCopy.wants(vectors[0].iov_len),
-            !queue._withUnsafeGuaranteedRef({ $0.isWindow(vectors[0]) })
+            !queue.isWindow(vectors[0])
         {
             // Alone: small headers do not belong into a zero-copy vector (netty#16130).
             let result = ct_send_zero_copy(eventLoop.core, slot, vectors, 1, zeroCopy.begin())
@@ -110,7 +106,7 @@ extension Channel {
             sendFailed(TransportError(call: .send, errno: -event.result))
             return
         }
-        if let queue, state == .active || state == .draining, queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
+        if let queue, state == .active || state == .draining, queue.hasFlushed {
             listDirty()
         } else if state == .closing {
             failQueue()
@@ -124,7 +120,7 @@ extension Channel {
             if state == .closing { failQueue() } else { fail(error) }
             return
         }
-        if let entry = queue?._withUnsafeGuaranteedRef({ $0.headUntouched }), entry.kind != .none {
+        if let entry = queue?.headUntouched, entry.kind != .none {
             drop(entry, error)
             eventLoop.tellCompletions()
             giveBackIfEmpty()
@@ -138,7 +134,7 @@ extension Channel {
             }
         } else {
             // What stands behind it is behind the hole.
-            queue?._withUnsafeGuaranteedRef { $0.unflush() }
+            queue?.unflush()
             breakOff(error)
         }
     }
@@ -157,27 +153,27 @@ extension Channel {
     }
 
     /// Walks over what is flushed and takes out what is finished. Calls nobody: who waits is told later, in this order.
-    private func take(_ bytes: Int, from queue: Unmanaged<OutboundQueue>) {
+    private func take(_ bytes: Int, from queue: OutboundQueue) {
         var left = bytes
-        while queue._withUnsafeGuaranteedRef({ $0.hasFlushed }) {
-            let (taken, isFinished) = queue._withUnsafeGuaranteedRef { $0.advanceHead(left) }
+        while queue.hasFlushed {
+            let (taken, isFinished) = queue.advanceHead(left)
             left &-= taken
             guard isFinished else {
                 progressed(queue, taken)
                 break
             }
-            let entry = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
+            let entry = queue.removeFirst()
             count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
             releaseSent(entry)
             if entry.kind != .none { eventLoop.completions.append(entry.completion, nil) }
         }
-        zeroCopy?.walked(isPartial: queue._withUnsafeGuaranteedRef { $0.headOffset > 0 })
+        zeroCopy?.walked(isPartial: queue.headOffset > 0)
     }
 
     /// A part of the first write is gone (W20, P2).
-    private func progressed(_ queue: Unmanaged<OutboundQueue>, _ taken: Int) {
+    private func progressed(_ queue: OutboundQueue, _ taken: Int) {
         guard taken > 0 else { return }
-        let (entry, written) = queue._withUnsafeGuaranteedRef { ($0[0], $0.headOffset) }
+        let (entry, written) = (queue[0], queue.headOffset)
         if !entry.isFile { count(-taken) }
         if entry.wantsProgress {
             eventLoop.completions.append(entry.completion, WriteProgress(written: written, total: entry.count))
@@ -193,8 +189,8 @@ extension Channel {
 
     @inline(__always)
     private func giveBackIfEmpty() {
-        guard let queue, queue._withUnsafeGuaranteedRef({ $0.isEmpty }) else { return }
-        queue._withUnsafeGuaranteedRef { $0.releaseBlock(&eventLoop.outboundMemory) }
+        guard let queue, queue.isEmpty else { return }
+        queue.releaseBlock(&eventLoop.outboundMemory)
         eventLoop.outboundMemory.giveBack(queue)
         self.queue = nil
     }
@@ -215,10 +211,10 @@ extension Channel {
     /// it took is still a success (netty#17238).
     func failQueue() {
         guard !writing.inFlight, let queue else { return }
-        if let ending, ending.wasCutOff { ending.bytesDropped += queue._withUnsafeGuaranteedRef { $0.unsentBytes } }
+        if let ending, ending.wasCutOff { ending.bytesDropped += queue.unsentBytes }
         let error = TransportError.closed(by: ending?.cause)
-        while !queue._withUnsafeGuaranteedRef({ $0.isEmpty }) {
-            drop(queue._withUnsafeGuaranteedRef { $0[0] }, error)
+        while !queue.isEmpty {
+            drop(queue[0], error)
         }
         giveBackIfEmpty()
         eventLoop.tellCompletions()
@@ -227,8 +223,8 @@ extension Channel {
     /// Takes the first entry out; it ends with `error`.
     private func drop(_ entry: OutboundEntry, _ error: TransportError) {
         guard let queue else { return }
-        let rest = queue._withUnsafeGuaranteedRef { $0.advanceHead(Int.max).taken }
-        _ = queue._withUnsafeGuaranteedRef { $0.removeFirst() }
+        let rest = queue.advanceHead(Int.max).taken
+        _ = queue.removeFirst()
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
         releaseSent(entry)
         if entry.kind != .none { eventLoop.completions.append(entry.completion, error) }

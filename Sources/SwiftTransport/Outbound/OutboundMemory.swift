@@ -23,7 +23,7 @@ struct OutboundMemory {
     let lentCopyLimit: Int
     private var spareBlocks: UnsafeMutablePointer<Block>?
     private var spareBlockCount = 0
-    private var spareQueues: UnsafeMutablePointer<Unmanaged<OutboundQueue>>?
+    private var spareQueues: UnsafeMutablePointer<OutboundQueue>?
     private var spareQueueCount = 0
 
     init(_ options: LoopOptions) {
@@ -56,17 +56,17 @@ struct OutboundMemory {
         spareBlockCount &+= 1
     }
 
-    mutating func takeQueue() -> Unmanaged<OutboundQueue> {
-        guard spareQueueCount > 0, let spareQueues else { return .passRetained(OutboundQueue()) }
+    mutating func takeQueue() -> OutboundQueue {
+        guard spareQueueCount > 0, let spareQueues else { return OutboundQueue() }
         spareQueueCount &-= 1
         return spareQueues[spareQueueCount]
     }
 
     /// The queue must be empty.
-    mutating func giveBack(_ queue: Unmanaged<OutboundQueue>) {
+    mutating func giveBack(_ queue: OutboundQueue) {
         if spareQueues == nil { spareQueues = .allocate(capacity: Self.spareQueuesLimit) }
-        guard spareQueueCount < Self.spareQueuesLimit, queue._withUnsafeGuaranteedRef({ $0.isSmall }) else {
-            queue.release()
+        guard spareQueueCount < Self.spareQueuesLimit, queue.isSmall else {
+            queue.deallocate()
             return
         }
         spareQueues?[spareQueueCount] = queue
@@ -80,7 +80,7 @@ struct OutboundMemory {
             block = current.pointee.next
             ct_memory_free(current, UInt64(Self.blockSize))
         }
-        for index in 0..<spareQueueCount { spareQueues?[index].release() }
+        for index in 0..<spareQueueCount { spareQueues?[index].deallocate() }
         spareQueues?.deallocate()
         (spareBlocks, spareBlockCount, spareQueues, spareQueueCount) = (nil, 0, nil, 0)
     }

@@ -94,7 +94,7 @@ extension WritePath {
                 let first = WritePath.bytes(400_000)
                 try await rig.fillKernel(with: Buffer(first))
                 let task = Task { await channel.result(of: Buffer("never")) }
-                try await rig.until { $0.queue?.takeUnretainedValue().count == 2 }
+                try await rig.until { $0.queue?.count == 2 }
                 task.cancel()
                 #expect(await task.value?.code == .cancelled)
                 channel.writeAndFlush(Buffer("behind"))

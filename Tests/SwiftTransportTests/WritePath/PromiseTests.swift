@@ -58,7 +58,7 @@ extension WritePath {
                     box.witness = Witness(buffer)
                     channel.write(buffer) { _ in
                         let isFreed = box.witness?.isFreed == true
-                        let entries = channel.queue?.takeUnretainedValue().count ?? 0
+                        let entries = channel.queue?.count ?? 0
                         log.add(.note("\(isFreed), \(entries), \(channel.pendingBytes)"))
                     }
                     channel.write(Buffer("another"), completion: log.completion(1))

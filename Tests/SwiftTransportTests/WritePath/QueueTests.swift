@@ -11,7 +11,9 @@ extension WritePath {
 
         private func withQueue(_ body: (OutboundQueue, UnsafeMutablePointer<iovec>) -> Void) {
             let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: 64)
-            body(OutboundQueue(), vectors)
+            let queue = OutboundQueue()
+            body(queue, vectors)
+            queue.deallocate()
             vectors.deallocate()
         }
 
@@ -98,6 +100,7 @@ extension WritePath {
             #expect(four != three)
             for owner in [one, two, three, four] { OutboundOwner.release(owner, to: &memory) }
             queue.releaseBlock(&memory)
+            queue.deallocate()
             let spare = (0..<3).map { _ in OutboundOwner.block(memory.takeBlock()) }
             #expect(Set(spare) == [one, three, four])
             for owner in spare { OutboundOwner.release(owner, to: &memory) }
@@ -122,11 +125,13 @@ extension WritePath {
         @Test func largeOnesAreNotKept() throws {
             var memory = OutboundMemory(LoopOptions())
             let large = memory.takeQueue()
-            for index in 0..<65 { large.takeUnretainedValue().append(entry(index % 60, 0)) }
-            for _ in 0..<65 { _ = large.takeUnretainedValue().removeFirst() }
-            weak let kept = large.takeUnretainedValue()
+            for index in 0..<65 { large.append(entry(index % 60, 0)) }
+            for _ in 0..<65 { _ = large.removeFirst() }
+            #expect(!large.isSmall)
             memory.giveBack(large)
-            #expect(kept == nil)
+            let next = memory.takeQueue()
+            #expect(next.isSmall)
+            memory.giveBack(next)
             let file = try ScratchFile(10)
             let region = try FileRegion(path: file.path)
             withQueue { queue, vectors in
@@ -169,12 +174,12 @@ extension WritePath {
                 #expect(try await rig.run { $0.queue == nil })
                 let first = try await rig.run { channel in
                     channel.writeAndFlush(Buffer("a"))
-                    return UInt(bitPattern: channel.queue?.toOpaque())
+                    return UInt(bitPattern: channel.queue?.address)
                 }
                 try await rig.until { $0.queue == nil }
                 let second = try await rig.run { channel in
                     channel.writeAndFlush(Buffer("b"))
-                    return UInt(bitPattern: channel.queue?.toOpaque())
+                    return UInt(bitPattern: channel.queue?.address)
                 }
                 #expect(first == second)
                 #expect(await rig.peer.read(2) == Array("ab".utf8))
@@ -189,7 +194,7 @@ extension WritePath {
                 init(_ log: Log) { self.log = log }
                 func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
                     context.write(bytes)
-                    guard let queue = context.channel.queue?.takeUnretainedValue() else { return }
+                    guard let queue = context.channel.queue else { return }
                     // What the bytes lie in: see OutboundOwner.
                     let kind = queue[queue.count - 1].owner & 3
                     log.add(.note(kind == 1 ? "block" : kind == 2 ? "receive memory" : "buffer"))
@@ -214,7 +219,7 @@ extension WritePath {
                 try await rig.run { channel in
                     channel.recorder.onWritability = { context in
                         guard !context.channel.isWritable else { return }
-                        log.add(.note("entries \(context.channel.queue?.takeUnretainedValue().count ?? 0)"))
+                        log.add(.note("entries \(context.channel.queue?.count ?? 0)"))
                         context.flush()
                     }
                     channel.write(Buffer(WritePath.bytes(200)), completion: log.completion(0))
