@@ -323,6 +323,7 @@ static bool epoll_receive_failed(ct_loop *loop, ct_slot *slot, int error, ct_eve
         return false;
     }
     // The readiness stays: a receive that is started again meets the same end.
+    if (error == 0) error = slot->lost;
     slot->receive_wanted = false;
     slot->input_ended = error == 0;
     receive_ended(loop, slot);

@@ -227,12 +227,22 @@ int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
     return loop_send(loop, slot, vectors, count, ct_probe()->send_zero_copy, tag);
 }
 
+// A reset is told to whoever asks first, and to a receive behind it the socket then looks like one whose peer ended its stream.
+// EPIPE says nothing new: the peer's end of stream came before the reset, or somebody was told of it.
+static void remember_loss(ct_slot *slot, int error) {
+    switch (error) {
+    case ECONNRESET: case ETIMEDOUT: case EHOSTUNREACH: case ENETUNREACH: case EHOSTDOWN: case ENETDOWN:
+        slot->lost = (uint16_t)error;
+    }
+}
+
 int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
     ct_assert(slot->sends_in_flight == 0);
     if (slot->state != CT_SLOT_OPEN) return -EPIPE;
     int sent = loop->engine->send_now(loop, slot, vectors, count);
     loop->statistics.sends++;
     if (sent > 0) loop->statistics.sent_bytes += (uint64_t)sent;
+    else remember_loss(slot, -sent);
     return sent == -EINTR ? -EAGAIN : sent;
 }
 

@@ -364,6 +364,7 @@ static void uring_check_end(ct_loop *loop, ct_slot *slot) {
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
     bool more = cqe->flags & IORING_CQE_F_MORE;
     int32_t result = cqe->res;
+    if (ct_unlikely(result == 0)) result = -(int32_t)slot->lost;
     if (!more) slot->receive_armed = slot->uring.receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
     bool open = slot->state == CT_SLOT_OPEN && slot->receive_wanted;

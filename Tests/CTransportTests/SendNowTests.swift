@@ -107,4 +107,30 @@ import Testing
             #expect(sendNow([1], closing, loop) == -Int(EPIPE))
         }
     }
+
+    /// The kernel tells of a reset once. When a send took the news, a receive must not take the rest for an end of stream.
+    @Test(arguments: Engine.available)
+    func aResetThatASendMetIsNoEndOfStream(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
+            peer.reset()
+            #expect(loop.reaches { sendNow([1], endpoint, loop) == -Int(ECONNRESET) })
+            #expect(sendNow([1], endpoint, loop) == -Int(EPIPE))
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            #expect(loop.reaches { endpoint.happenings == [.receiveFailed(ECONNRESET)] })
+        }
+    }
+
+    /// Nor does a reset behind the end of stream make that one less clean.
+    @Test(arguments: Engine.available)
+    func anEndOfStreamInFrontOfAResetStaysOne(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
+            peer.shutdownOutput()
+            peer.reset()
+            #expect(loop.reaches { sendNow([1], endpoint, loop) == -Int(EPIPE) })
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            #expect(loop.reaches { endpoint.happenings == [.endOfStream] })
+        }
+    }
 }

@@ -86,6 +86,7 @@ typedef struct ct_slot {
     uint8_t connects_in_flight; // 0 or 1
     uint16_t notifications_in_flight; // zero-copy sends whose memory the kernel still reads
     uint16_t send_tag;          // of the zero-copy send in flight
+    uint16_t lost;              // the error by which ct_send_now() learnt of a lost connection: the kernel tells it once
     // The engine's own. Zero when the slot is opened; nothing in it is allocated, so what has begun cannot fail for want of memory.
     union {
         struct {
@@ -100,7 +101,7 @@ typedef struct ct_slot {
             int32_t connect_error;      // while CT_CONNECTED
             uint8_t readiness;          // what the last edges said, and what is to be done: CT_READABLE and the like
         } epoll;
-        uint64_t engine[3];             // the room there is
+        uint64_t engine[2];             // the room there is
     };
 } ct_slot;
 _Static_assert(sizeof(ct_slot) == 64, "a slot is one cache line");

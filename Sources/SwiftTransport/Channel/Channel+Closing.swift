@@ -142,10 +142,11 @@ extension Channel {
     func finishOutput() {
         guard !writing.isFinished, let slot else { return }
         writing.isFinished = true
-        // Failing means that the connection is gone already; closing is all that is left.
-        if ct_socket_shutdown_output(slot.pointee.fd) < 0 || reading.isEnded {
+        // Failing means that the connection is gone. Whoever reads is told why, behind the bytes that came before.
+        let isSent = ct_socket_shutdown_output(slot.pointee.fd) == 0
+        if reading.isEnded {
             tearDown(resetting: false)
-        } else if state == .active, let first = ChannelContext.find(.userEvent, from: firstContext) {
+        } else if isSent, state == .active, let first = ChannelContext.find(.userEvent, from: firstContext) {
             first._withUnsafeGuaranteedRef { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
         }
     }

@@ -1,3 +1,4 @@
+import CTransport
 import Glibc
 import Testing
 
@@ -104,6 +105,53 @@ extension Scenarios {
                 await rig.peer.readToEnd()
                 #expect(payload.starts(with: rig.peer.received) && rig.peer.failure == ECONNRESET)
             }
+        }
+
+        /// What the channel does when the peer's reset is in the kernel and nobody has been told.
+        enum Move: CaseIterable {
+            case nothing, shutsOutputDown, closes, sends, sendsAhead, sendsAndShutsOutputDown
+        }
+
+        /// A reset is told to whoever asks first: to a send, or to nobody when there is nothing to send. It must not look like
+        /// a clean end to whoever asks next.
+        @Test(arguments: Engine.allCases, Move.allCases)
+        func aResetIsNoEndOfStreamForWhoeverAsksSecond(_ engine: Engine, move: Move) async throws {
+            try await WritePath.withRig(engine, Self.small, receiveBuffer: 65536) { rig in
+                let peer = rig.peer
+                try await rig.run { channel in
+                    peer.reset()
+                    Self.waitForReset(channel)
+                    switch move {
+                    case .nothing: break
+                    case .shutsOutputDown: channel.shutdownOutput()
+                    case .closes: channel.close()
+                    case .sends: channel.writeAndFlush(Buffer("lost"))
+                    case .sendsAhead:
+                        channel.writeAndFlush(Buffer(WritePath.bytes(1500)))
+                        channel.writeAndFlush(Buffer(WritePath.bytes(1500)))
+                    case .sendsAndShutsOutputDown:
+                        channel.writeAndFlush(Buffer("lost"))
+                        channel.shutdownOutput()
+                    }
+                }
+                await rig.channel.closed()
+                let ends = rig.log.events.filter { $0 == .inputClosed || $0 == .error(.connectionLost) }
+                #expect(ends == [.error(.connectionLost)])
+            }
+        }
+
+        /// Keeps the loop from looking before the kernel has the reset.
+        private static func waitForReset(_ channel: Channel) {
+            guard let descriptor = channel.slot?.pointee.fd else { return }
+            for _ in 0..<100_000 {
+                var state: UInt8 = 0
+                var length = socklen_t(1)
+                guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &state, &length) == 0 else { break }
+                // TCP_CLOSE of the kernel.
+                if state == 7 { return }
+                usleep(100)
+            }
+            Issue.record("no reset came")
         }
 
         /// Nothing queued: an immediate close is an end of stream, behind everything the kernel has accepted.
