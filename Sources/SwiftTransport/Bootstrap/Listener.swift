@@ -94,7 +94,7 @@ final class Listener: Endpoint, @unchecked Sendable {
         eventLoop.channels.remove(at: Int(slot.pointee.index))
         onClosed()
         eventLoop.descriptorFreed()
-        Unmanaged.passUnretained(self).release()
+        EndpointReference(self).release()
     }
 }
 

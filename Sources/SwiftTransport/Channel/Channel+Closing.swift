@@ -7,16 +7,12 @@ extension Channel {
     /// and `.reset` cut a drain short. Any thread. On the channel's loop handlers may be called before it returns: see
     /// ``ChannelHandler``.
     public func close(_ mode: CloseMode = .graceful) {
-        onLoop { self.close(mode, from: self.lastContext) }
+        onLoop { self.close(mode, from: self.last) }
     }
 
     /// To the next handler from `start` on that wants it, or past all of them. The channel's loop.
-    func close(_ mode: CloseMode, from start: Unmanaged<ChannelContext>?) {
-        if let target = ChannelContext.findBackwards(.close, from: start) {
-            target._withUnsafeGuaranteedRef { $0.handler.close($0, mode) }
-        } else {
-            closeNow(mode)
-        }
+    func close(_ mode: CloseMode, from start: PipelineLink) {
+        if !start.callOutwards(.close, { $0.handler.close($0, mode) }) { closeNow(mode) }
     }
 
     /// Returns when the channel is closed: every write has been told how it ended and the descriptor is free. Does not
@@ -94,8 +90,7 @@ extension Channel {
     private func tellFailure(_ error: TransportError) {
         let ending = ensureEnding()
         if ending.cause == nil { ending.cause = error }
-        guard state != .opening, let first = ChannelContext.find(.error, from: firstContext) else { return }
-        first._withUnsafeGuaranteedRef { $0.handler.errorCaught($0, error) }
+        if state != .opening { first.call(.error) { $0.handler.errorCaught($0, error) } }
     }
 
     private func drain(within duration: Duration?) {
@@ -146,8 +141,8 @@ extension Channel {
         let isSent = ct_socket_shutdown_output(slot.pointee.fd) == 0
         if reading.isEnded {
             tearDown(resetting: false)
-        } else if isSent, state == .active, let first = ChannelContext.find(.userEvent, from: firstContext) {
-            first._withUnsafeGuaranteedRef { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
+        } else if isSent, state == .active {
+            first.call(.userEvent) { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
         }
     }
 
@@ -217,19 +212,16 @@ extension Channel {
         if state == .opening { return tearDown(resetting: false) }
         guard state == .active, ending.departures.count == 1 else { return continueDraining() }
         ending.wasIdle = queue == nil
-        tellShutdown(from: firstContext)
+        tellShutdown(from: first)
         // Somebody has work under way.
         if state == .active { ending.wasIdle = false }
     }
 
     /// To the next handler from `start` on that wants to know; behind the last one the channel closes.
-    func tellShutdown(from start: Unmanaged<ChannelContext>?) {
-        if let target = ChannelContext.find(.shutdown, from: start) {
-            target._withUnsafeGuaranteedRef { $0.handler.shutdownBegan($0) }
-        } else if state == .active {
-            // The shutdown's own deadline limits it.
-            drain(within: nil)
-        }
+    func tellShutdown(from start: PipelineLink) {
+        let isTold = start.call(.shutdown) { $0.handler.shutdownBegan($0) }
+        // The shutdown's own deadline limits it.
+        if !isTold, state == .active { drain(within: nil) }
     }
 
     private func tellDepartures(of ending: ChannelEnding?) {
@@ -288,9 +280,7 @@ extension Channel {
         if writing.isListed { eventLoop.dirty.remove(self) }
         if reading.isListed { eventLoop.readers.remove(self) }
         eventLoop.channels.remove(at: Int(slot.pointee.index))
-        if reading.wasActive, let first = ChannelContext.find(.inactive, from: firstContext) {
-            first._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }
-        }
+        if reading.wasActive { first.call(.inactive) { $0.handler.channelInactive($0) } }
         pipeline.removeAll()
         let ending = ending
         self.ending = ending?.cause == nil ? nil : ending
@@ -302,7 +292,7 @@ extension Channel {
         for waiter in waiters { waiter.resume() }
         tellDepartures(of: ending)
         eventLoop.descriptorFreed()
-        Unmanaged.passUnretained(self).release()
+        ChannelReference(self).release()
     }
 }
 

@@ -24,9 +24,8 @@ extension Channel {
             reading.isListed = true
             eventLoop.readers.append(self)
         }
-        guard let first = ChannelContext.find(.read, from: firstContext) else { return }
         let bytes = copy bytes
-        first._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
+        first.call(.read) { $0.handler.channelRead($0, bytes) }
     }
 
     /// No more bytes for this channel in this turn. The end of input may have told it already, and left the channel on the
@@ -34,8 +33,7 @@ extension Channel {
     func completeRead() {
         guard reading.owesComplete else { return }
         reading.owesComplete = false
-        guard state == .active, let first = ChannelContext.find(.readComplete, from: firstContext) else { return }
-        first._withUnsafeGuaranteedRef { $0.handler.channelReadComplete($0) }
+        if state == .active { first.call(.readComplete) { $0.handler.channelReadComplete($0) } }
     }
 
     private func endOfInput(_ result: Int32) {
@@ -54,9 +52,7 @@ extension Channel {
         }
         switch state {
         case .active:
-            if let first = ChannelContext.find(.inputClosed, from: firstContext) {
-                first._withUnsafeGuaranteedRef { $0.handler.inputClosed($0) }
-            }
+            first.call(.inputClosed) { $0.handler.inputClosed($0) }
             if state == .active, !configuration.allowsHalfClosure || writing.isShutDown { closeNow(.graceful) }
         case .draining: continueDraining()
         case .opening, .closing, .closed: break

@@ -94,7 +94,7 @@ extension Channel {
     /// As from behind the last handler. The channel's loop.
     @discardableResult
     func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
-        write(buffer, completion, from: lastContext)
+        write(buffer, completion, from: last)
     }
 
     @discardableResult
@@ -102,44 +102,37 @@ extension Channel {
         switch content {
         case .bytes(let buffer): writeFromTail(buffer, completion)
         case .file(let file): enqueue(file, completion)
-        case .message(let message): write(message: message, completion, from: lastContext)
+        case .message(let message): write(message: message, completion, from: last)
         }
     }
 
-    func flushFromTail() { flush(from: lastContext) }
+    func flushFromTail() { flush(from: last) }
 
     // MARK: Outwards, to the next handler from `start` on that wants it, or past all of them. The channel's loop
 
     /// The handle is stale when a handler kept the write or gave it a promise of its own.
     @inline(__always)
     func write(
-        _ buffer: Buffer, _ completion: WriteCompletion, from start: Unmanaged<ChannelContext>?
+        _ buffer: Buffer, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        guard let target = ChannelContext.findBackwards(.write, from: start) else {
-            return enqueue(buffer, completion)
-        }
-        target._withUnsafeGuaranteedRef { $0.handler.write($0, buffer, WritePromise(completion)) }
-        return passedOn(completion)
+        let isTaken = start.callOutwards(.write) { $0.handler.write($0, buffer, WritePromise(completion)) }
+        return isTaken ? passedOn(completion) : enqueue(buffer, completion)
     }
 
     func write(
-        message: any Sendable, _ completion: WriteCompletion, from start: Unmanaged<ChannelContext>?
+        message: any Sendable, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        guard let target = ChannelContext.findBackwards(.write, from: start) else {
-            refuseMessage(completion)
-            return .stale
+        let isTaken = start.callOutwards(.write) {
+            $0.handler.write($0, message: message, promise: WritePromise(completion))
         }
-        target._withUnsafeGuaranteedRef { $0.handler.write($0, message: message, promise: WritePromise(completion)) }
-        return passedOn(completion)
+        if isTaken { return passedOn(completion) }
+        refuseMessage(completion)
+        return .stale
     }
 
     @inline(__always)
-    func flush(from start: Unmanaged<ChannelContext>?) {
-        if let target = ChannelContext.findBackwards(.flush, from: start) {
-            target._withUnsafeGuaranteedRef { $0.handler.flush($0) }
-        } else {
-            flushQueue()
-        }
+    func flush(from start: PipelineLink) {
+        if !start.callOutwards(.flush, { $0.handler.flush($0) }) { flushQueue() }
     }
 }
 

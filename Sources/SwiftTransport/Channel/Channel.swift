@@ -23,8 +23,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
     @exclusivity(unchecked) var state = State.opening
     @exclusivity(unchecked) var reading = Reading()
     @exclusivity(unchecked) var writing = Writing()
-    @exclusivity(unchecked) var firstContext: Unmanaged<ChannelContext>?
-    @exclusivity(unchecked) var lastContext: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var first = PipelineLink.end
+    @exclusivity(unchecked) var last = PipelineLink.end
     @exclusivity(unchecked) var queue: OutboundQueue?
     @exclusivity(unchecked) var nextHandle = WriteHandle.first()
     @exclusivity(unchecked) var held: HeldInput?
@@ -101,9 +101,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
         reading.wasActive = true
         configuration.applyConnected(to: slot.pointee.fd)
         levels.open()
-        if let first = ChannelContext.find(.active, from: firstContext) {
-            first._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
-        }
+        first.call(.active) { $0.handler.channelActive($0) }
         // Also when it was closed just now: a drain ends with the peer's end of stream.
         if state == .active || state == .draining, reading.holds.isEmpty { startReceiving(slot) }
     }

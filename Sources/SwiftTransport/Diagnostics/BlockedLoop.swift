@@ -40,10 +40,7 @@ extension EventLoop {
         #if DEBUG
             switch event.kind {
             case CT_EVENT_RECEIVE, CT_EVENT_SEND:
-                // The slot holds a reference until CLOSED.
-                if let context = event.context {
-                    Unmanaged<Channel>.fromOpaque(context)._withUnsafeGuaranteedRef { endLap($0) }
-                }
+                if let context = event.context { ChannelReference(context).with { endLap($0) } }
             case CT_EVENT_TIMER: endLap("a timer")
             case CT_EVENT_ACCEPT: endLap("an accepted connection")
             case CT_EVENT_CONNECT: endLap("a connect")

@@ -1,6 +1,6 @@
 /// Every open channel and listener of a loop, so that shutting down can close them all. The slot's index is the key.
 struct ChannelRegistry {
-    private var endpoints: [Unmanaged<Endpoint>?] = []
+    private var endpoints: [EndpointReference<Endpoint>?] = []
     private(set) var count = 0
 
     mutating func insert(_ endpoint: Endpoint, at index: Int) {
@@ -8,7 +8,7 @@ struct ChannelRegistry {
             endpoints.append(
                 contentsOf: repeatElement(nil, count: max(64, index + 1 - endpoints.count, endpoints.count)))
         }
-        endpoints[index] = Unmanaged.passUnretained(endpoint)
+        endpoints[index] = EndpointReference(endpoint)
         count += 1
     }
 
@@ -18,5 +18,5 @@ struct ChannelRegistry {
     }
 
     /// A snapshot: closing changes the registry.
-    var all: [Endpoint] { endpoints.compactMap { $0?.takeUnretainedValue() } }
+    var all: [Endpoint] { endpoints.compactMap { $0?.endpoint } }
 }

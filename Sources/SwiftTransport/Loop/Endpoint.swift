@@ -22,11 +22,12 @@ public class Endpoint {
 
     /// Takes over `descriptor`, also when it fails.
     final func open(_ descriptor: Int32, listener: Bool) throws(TransportError) {
-        let context = Unmanaged.passRetained(self)
+        let reference = EndpointReference(self)
+        let context = reference.retain()
         guard eventLoop.phase == .running,
-            let slot = ct_slot_open(eventLoop.core, descriptor, listener, context.toOpaque())
+            let slot = ct_slot_open(eventLoop.core, descriptor, listener, context)
         else {
-            context.release()
+            reference.release()
             closeDescriptor(descriptor)
             throw TransportError(eventLoop.phase == .running ? .outOfMemory : .loopShutDown)
         }

@@ -41,22 +41,22 @@ extension EventLoop {
         guard let context = event.context else { return }
         switch event.kind {
         case CT_EVENT_RECEIVE:
-            // Only channels receive. No reference is counted: the slot holds one until CLOSED.
-            Unmanaged<Channel>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.received(event) }
+            // Only channels receive and send.
+            ChannelReference(context).with { $0.received(event) }
         case CT_EVENT_SEND:
-            Unmanaged<Channel>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.sent(event) }
+            ChannelReference(context).with { $0.sent(event) }
         case CT_EVENT_TIMER:
             guard let taken = ct_timer_take(core, event.token) else { return }
             Unmanaged<LoopTimer>.fromOpaque(taken).takeRetainedValue().fire()
         default:
-            Unmanaged<Endpoint>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.handle(event) }
+            EndpointReference(context).with { (endpoint: Endpoint) in endpoint.handle(event) }
         }
     }
 
     private func completeReads() {
         var index = 0
         while index < readers.count {
-            readers[index]._withUnsafeGuaranteedRef { channel in
+            readers[index].with { channel in
                 channel.reading.isListed = false
                 channel.completeRead()
                 endLap(channel)
@@ -86,7 +86,7 @@ extension EventLoop {
     private func flushDirty() {
         let count = dirty.count
         for index in 0..<count {
-            dirty[index]._withUnsafeGuaranteedRef { channel in
+            dirty[index].with { channel in
                 channel.sendQueued()
                 endLap(channel)
             }
@@ -95,7 +95,7 @@ extension EventLoop {
     }
 
     /// A context that left its pipeline may be in the middle of a call: its references end with the turn.
-    func releaseAfterTurn(_ context: ChannelContext) { removedContexts.append(.passUnretained(context)) }
+    func releaseAfterTurn(_ context: ChannelContext) { removedContexts.append(ContextReference(context)) }
 
     private func releaseRemovedContexts() {
         // Handlers that are freed may remove others.
@@ -103,13 +103,13 @@ extension EventLoop {
             let contexts = removedContexts
             removedContexts = []
             for context in contexts {
-                context._withUnsafeGuaranteedRef {
-                    $0.next = nil
-                    $0.previous = nil
+                context.with {
+                    $0.next = .end
+                    $0.previous = .end
                     $0.place = .gone
                 }
             }
-            for context in contexts { ChannelContext.letGo(context) }
+            for context in contexts { context.letGo() }
         }
     }
 

@@ -33,7 +33,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// True exactly while somebody is told that a write is over.
     @exclusivity(unchecked) var isTelling = false
     @exclusivity(unchecked) var pausedListeners: [Listener] = []
-    @exclusivity(unchecked) var removedContexts: [Unmanaged<ChannelContext>] = []
+    @exclusivity(unchecked) var removedContexts: [ContextReference] = []
     @exclusivity(unchecked) var phase = Phase.running
     @exclusivity(unchecked) var shutdown: LoopShutdown?
     #if DEBUG

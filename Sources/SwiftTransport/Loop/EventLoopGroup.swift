@@ -143,17 +143,16 @@ enum LoopThread {
 
     private static let threadBody: @convention(c) (UnsafeMutableRawPointer?) -> Void = { context in
         guard let context else { return }
-        let loop = Unmanaged<Start>.fromOpaque(context)._withUnsafeGuaranteedRef { start in
-            let loop = start.loop
-            var failure = ct_failure()
-            if ct_loop_start(loop.core, Unmanaged.passUnretained(loop).toOpaque(), &failure) < 0 {
-                start.error = TransportError(failure)
-            }
-            let error = start.error
-            sem_post(start.done)
-            return error == nil ? loop : nil
-        }
-        Unmanaged<Start>.fromOpaque(context).release()
-        loop?.runUntilShutDown()
+        if let loop = begin(Unmanaged<Start>.fromOpaque(context).takeRetainedValue()) { loop.runUntilShutDown() }
+    }
+
+    /// On the new thread. The loop, if it has begun; who waits is told in either case.
+    private static func begin(_ start: Start) -> EventLoop? {
+        let loop = start.loop
+        var failure = ct_failure()
+        let result = ct_loop_start(loop.core, Unmanaged.passUnretained(loop).toOpaque(), &failure)
+        if result < 0 { start.error = TransportError(failure) }
+        sem_post(start.done)
+        return result < 0 ? nil : loop
     }
 }

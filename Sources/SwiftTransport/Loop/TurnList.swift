@@ -3,7 +3,7 @@
 /// A channel is on a list at most once (a flag in it says so) and alive while it is: one that is closed before its turn
 /// has come is taken off.
 struct TurnList {
-    private var items: UnsafeMutablePointer<Unmanaged<Channel>>
+    private var items: UnsafeMutablePointer<ChannelReference>
     private var capacity: Int
     private(set) var count = 0
 
@@ -14,11 +14,11 @@ struct TurnList {
 
     func deallocate() { items.deallocate() }
 
-    subscript(index: Int) -> Unmanaged<Channel> { items[index] }
+    subscript(index: Int) -> ChannelReference { items[index] }
 
     mutating func append(_ channel: Channel) {
         if count == capacity { grow() }
-        items[count] = Unmanaged.passUnretained(channel)
+        items[count] = ChannelReference(channel)
         count &+= 1
     }
 
@@ -31,14 +31,13 @@ struct TurnList {
     }
 
     mutating func remove(_ channel: Channel) {
-        let item = Unmanaged.passUnretained(channel).toOpaque()
-        guard let index = (0..<count).first(where: { items[$0].toOpaque() == item }) else { return }
+        guard let index = (0..<count).first(where: { items[$0].isReference(to: channel) }) else { return }
         count &-= 1
         items[index] = items[count]
     }
 
     private mutating func grow() {
-        let larger = UnsafeMutablePointer<Unmanaged<Channel>>.allocate(capacity: capacity * 2)
+        let larger = UnsafeMutablePointer<ChannelReference>.allocate(capacity: capacity * 2)
         larger.moveInitialize(from: items, count: count)
         items.deallocate()
         items = larger

@@ -120,7 +120,6 @@ extension Channel {
     }
 
     private func tellWritability() {
-        guard state == .active, let first = ChannelContext.find(.writabilityChanged, from: firstContext) else { return }
-        first._withUnsafeGuaranteedRef { $0.handler.channelWritabilityChanged($0) }
+        if state == .active { first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
     }
 }

@@ -28,14 +28,17 @@ struct WriteCompletion {
     static let none = WriteCompletion(kind: .none, word: 0, tag: 0)
 
     static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WriteCompletion {
-        let word = UInt(bitPattern: Unmanaged.passRetained(context).toOpaque())
-        return WriteCompletion(kind: .handler, wantsProgress: progress, word: word, tag: tag)
+        let reference = ContextReference(context)
+        reference.retain()
+        return WriteCompletion(kind: .handler, wantsProgress: progress, word: reference.word, tag: tag)
     }
 
     /// The loop's thread only.
     @inline(__always)
     static func writer(_ context: ChannelContext, tag: UInt64) -> WriteCompletion {
-        WriteCompletion(kind: .writer, word: UInt(bitPattern: context.hold().toOpaque()), tag: tag)
+        let reference = ContextReference(context)
+        reference.hold()
+        return WriteCompletion(kind: .writer, word: reference.word, tag: tag)
     }
 
     static func closure(
@@ -68,13 +71,13 @@ struct WriteCompletion {
             unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
             return
         }
+        if let writer {
+            // A promise may have been handed to a channel of another loop.
+            return isOnLoop(of: writer) ? tell(writer, result) : post(LateCompletion(self, result), for: writer)
+        }
         guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
         switch kind {
-        case .none, .continuation: break
-        case .handler, .writer:
-            // A promise may have been handed to a channel of another loop.
-            guard isOnLoopOfHandler(pointer) else { return tellLater(LateCompletion(self, result)) }
-            tellHandler(pointer, result)
+        case .none, .continuation, .handler, .writer: break
         case .closure:
             Unmanaged<ClosureBox>.fromOpaque(pointer).takeRetainedValue().body(result)
         case .closeOnFailure:
@@ -88,35 +91,29 @@ struct WriteCompletion {
 
     // MARK: Handlers
 
+    /// The context of the handler that is to be told, if it is one.
     @inline(__always)
-    private func isOnLoopOfHandler(_ context: UnsafeRawPointer) -> Bool {
-        Unmanaged<ChannelContext>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.channel.isOnLoop }
+    private var writer: ContextReference? {
+        kind == .handler || kind == .writer ? ContextReference(word: word) : nil
     }
 
-    private func tellLater(_ work: LoopWork) {
-        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
-        Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { _ = $0.eventLoop.post(work) }
-    }
+    @inline(__always)
+    private func isOnLoop(of writer: ContextReference) -> Bool { writer.with { $0.channel.isOnLoop } }
+
+    private func post(_ work: LoopWork, for writer: ContextReference) { writer.context.eventLoop.post(work) }
 
     /// On the handler's loop; when that has ended, where its late work is done.
-    private func tellHandler(_ pointer: UnsafeRawPointer, _ result: WriteResult) {
-        let context = Unmanaged<ChannelContext>.fromOpaque(pointer)
-        context._withUnsafeGuaranteedRef { $0.handler.writeCompleted($0, tag: tag, result: result) }
-        if kind == .writer { ChannelContext.letGo(context) } else { context.release() }
+    private func tell(_ writer: ContextReference, _ result: WriteResult) {
+        writer.with { $0.handler.writeCompleted($0, tag: tag, result: result) }
+        if kind == .writer { writer.letGo() } else { writer.release() }
     }
 
     /// The loop on which it has to be told; `nil`: anywhere.
-    fileprivate var loop: EventLoop? {
-        guard kind == .handler || kind == .writer, let pointer = UnsafeRawPointer(bitPattern: word) else { return nil }
-        return Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.eventLoop }
-    }
+    fileprivate var loop: EventLoop? { writer?.context.eventLoop }
 
     /// As ``complete(_:)``, on the loop of the handler, or where the late work of that loop is done.
     fileprivate func completeHere(_ result: WriteResult) {
-        guard kind == .handler || kind == .writer, let pointer = UnsafeRawPointer(bitPattern: word) else {
-            return complete(result)
-        }
-        tellHandler(pointer, result)
+        if let writer { tell(writer, result) } else { complete(result) }
     }
 
     // MARK: Several
@@ -174,23 +171,16 @@ struct WriteCompletion {
     /// Tells how far a write has come. Only for completions that want it.
     @inline(never)
     func report(_ progress: WriteProgress) {
-        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
-        switch kind {
-        case .handler:
-            guard isOnLoopOfHandler(pointer) else { return tellLater(LateProgress(self, progress)) }
-            reportHere(progress)
-        case .closure:
-            Unmanaged<ClosureBox>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.progress?(progress) }
-        case .none, .writer, .continuation, .closeOnFailure, .several: break
+        if let writer {
+            return isOnLoop(of: writer) ? reportHere(progress) : post(LateProgress(self, progress), for: writer)
         }
+        guard kind == .closure, let pointer = UnsafeRawPointer(bitPattern: word) else { return }
+        Unmanaged<ClosureBox>.fromOpaque(pointer).takeUnretainedValue().progress?(progress)
     }
 
     /// On the handler's loop. The context lives: its completion is still to come, and behind this.
     fileprivate func reportHere(_ progress: WriteProgress) {
-        guard kind == .handler, let pointer = UnsafeRawPointer(bitPattern: word) else { return }
-        Unmanaged<ChannelContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
-            $0.handler.writeProgressed($0, tag: tag, progress: progress)
-        }
+        writer?.with { $0.handler.writeProgressed($0, tag: tag, progress: progress) }
     }
 
     private final class ClosureBox {

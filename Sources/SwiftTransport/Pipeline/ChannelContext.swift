@@ -12,8 +12,8 @@ public final class ChannelContext {
     // The pipeline's to change, which holds the references. Of a context that is removed the interests are empty, so that
     // whatever still has it for a neighbour passes it by; its own links lead on until its turn is over.
     @exclusivity(unchecked) var interests: ChannelEvents
-    @exclusivity(unchecked) var next: Unmanaged<ChannelContext>?
-    @exclusivity(unchecked) var previous: Unmanaged<ChannelContext>?
+    @exclusivity(unchecked) var next = PipelineLink.end
+    @exclusivity(unchecked) var previous = PipelineLink.end
     @exclusivity(unchecked) var place = Place.taken
 
     /// Whether the context has a place in the pipeline.
@@ -42,24 +42,9 @@ public final class ChannelContext {
 
     // MARK: Staying alive
 
-    /// Keeps the context until ``letGo(_:)``. All holds share one reference, so that a write with a tag counts none. The
-    /// loop's thread only.
+    /// For ``ContextReference``: how many holds there are now.
     @inline(__always)
-    func hold() -> Unmanaged<ChannelContext> {
-        let this = Unmanaged.passUnretained(self)
-        if changeHolds(by: 1) == 1 { _ = this.retain() }
-        return this
-    }
-
-    /// Not a method: the context may be gone when it returns. The loop's thread, or its late work.
-    @inline(__always)
-    static func letGo(_ context: Unmanaged<ChannelContext>) {
-        let left = context._withUnsafeGuaranteedRef { $0.changeHolds(by: -1) }
-        if left == 0 { context.release() }
-    }
-
-    @inline(__always)
-    private func changeHolds(by change: Int) -> Int {
+    func changeHolds(by change: Int) -> Int {
         guard channel.eventLoop.phase != .ended else {
             return holds.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
         }
@@ -74,45 +59,18 @@ public final class ChannelContext {
     /// Where what this handler sends outwards starts. Once it is gone: where what the channel itself sends does, because
     /// nothing may get past a handler that encrypts.
     @inline(__always)
-    private var outwards: Unmanaged<ChannelContext>? { place == .gone ? channel.lastContext : previous }
-
-    @inline(__always)
-    private func following(_ event: ChannelEvents) -> Unmanaged<ChannelContext>? {
-        Self.find(event, from: next)
-    }
-
-    @inline(__always)
-    static func find(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<ChannelContext>? {
-        var candidate = start
-        while let context = candidate {
-            if context._withUnsafeGuaranteedRef({ $0.interests.contains(event) }) { return context }
-            candidate = context._withUnsafeGuaranteedRef { $0.next }
-        }
-        return nil
-    }
-
-    @inline(__always)
-    static func findBackwards(_ event: ChannelEvents, from start: Unmanaged<ChannelContext>?) -> Unmanaged<
-        ChannelContext
-    >? {
-        var candidate = start
-        while let context = candidate {
-            if context._withUnsafeGuaranteedRef({ $0.interests.contains(event) }) { return context }
-            candidate = context._withUnsafeGuaranteedRef { $0.previous }
-        }
-        return nil
-    }
+    private var outwards: PipelineLink { place == .gone ? channel.last : previous }
 
     // MARK: Events, towards the application
 
     /// Tells the handlers behind this one that the channel is connected.
     public func fireChannelActive() {
-        following(.active)?._withUnsafeGuaranteedRef { $0.handler.channelActive($0) }
+        next.call(.active) { $0.handler.channelActive($0) }
     }
 
     /// Passes bytes on to the handlers behind this one. Behind the last one they are dropped.
     public func fireChannelRead(_ bytes: ReadBytes) {
-        following(.read)?._withUnsafeGuaranteedRef { $0.handler.channelRead($0, bytes) }
+        next.call(.read) { $0.handler.channelRead($0, bytes) }
     }
 
     /// Passes on bytes that the handler kept or made. An empty buffer is delivered too: it may be a message of a protocol.
@@ -120,36 +78,36 @@ public final class ChannelContext {
 
     /// Tells the handlers behind this one that no more bytes come in this turn.
     public func fireChannelReadComplete() {
-        following(.readComplete)?._withUnsafeGuaranteedRef { $0.handler.channelReadComplete($0) }
+        next.call(.readComplete) { $0.handler.channelReadComplete($0) }
     }
 
     /// Tells the handlers behind this one that the channel's writability changed.
     public func fireChannelWritabilityChanged() {
-        following(.writabilityChanged)?._withUnsafeGuaranteedRef { $0.handler.channelWritabilityChanged($0) }
+        next.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) }
     }
 
     /// Tells the handlers behind this one that the peer will send no more.
     public func fireInputClosed() {
-        following(.inputClosed)?._withUnsafeGuaranteedRef { $0.handler.inputClosed($0) }
+        next.call(.inputClosed) { $0.handler.inputClosed($0) }
     }
 
     /// Tells the handlers behind this one of a failure. Behind the last one it is dropped: a failure of the connection
     /// itself also closes the channel, and every write is told.
     public func fireErrorCaught(_ error: TransportError) {
-        following(.error)?._withUnsafeGuaranteedRef { $0.handler.errorCaught($0, error) }
+        next.call(.error) { $0.handler.errorCaught($0, error) }
     }
 
     /// Sends an event of your own to the handlers behind this one.
     public func fireUserEvent(_ event: any Sendable) {
-        following(.userEvent)?._withUnsafeGuaranteedRef { $0.handler.userEvent($0, event) }
+        next.call(.userEvent) { $0.handler.userEvent($0, event) }
     }
 
     /// Tells the handlers behind this one that a graceful shutdown has begun. Behind the last one it closes the channel.
-    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.firstContext : next) }
+    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.first : next) }
 
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {
-        following(.inactive)?._withUnsafeGuaranteedRef { $0.handler.channelInactive($0) }
+        next.call(.inactive) { $0.handler.channelInactive($0) }
     }
 
     // MARK: Other handlers
@@ -185,7 +143,7 @@ public final class ChannelContext {
     /// Queues a copy of `bytes`.
     public func write(_ bytes: RawSpan) {
         assertOnLoop()
-        if Self.findBackwards(.write, from: outwards) == nil {
+        if !outwards.leadsOutwards(to: .write) {
             bytes.withUnsafeBytes { channel.enqueueCopy($0, .none) }
         } else {
             write(Buffer(copying: bytes))
@@ -252,7 +210,7 @@ public final class ChannelContext {
     @inline(__always)
     private func write(_ bytes: ReadBytes, completion: WriteCompletion) {
         assertOnLoop()
-        if Self.findBackwards(.write, from: outwards) == nil {
+        if !outwards.leadsOutwards(to: .write) {
             channel.enqueue(lent: bytes, completion)
         } else {
             write(bytes.take(), completion: completion)

@@ -11,14 +11,14 @@ public struct ChannelPipeline {
     @discardableResult
     public func addLast(_ handler: sending any ChannelHandler) -> Bool {
         channel.eventLoop.requireOnLoop()
-        return insert(handler, behind: channel.lastContext)
+        return insert(handler, behind: channel.last)
     }
 
     /// Adds a handler before the first one. Returns false, and adds nothing, when the channel is closed.
     @discardableResult
     public func addFirst(_ handler: sending any ChannelHandler) -> Bool {
         channel.eventLoop.requireOnLoop()
-        return insert(handler, behind: nil)
+        return insert(handler, behind: .end)
     }
 
     /// Adds a handler behind the place of `context`. Returns false, and adds nothing, when that has left this pipeline.
@@ -51,8 +51,8 @@ public struct ChannelPipeline {
     }
 
     func context<H: ChannelHandler>(of type: H.Type) -> ChannelContext? {
-        var candidate = channel.firstContext
-        while let context = candidate?.takeUnretainedValue() {
+        var candidate = channel.first
+        while let context = candidate.context {
             if context.handler is H { return context }
             candidate = context.next
         }
@@ -61,37 +61,35 @@ public struct ChannelPipeline {
 
     /// Adds what a bootstrap made, in order.
     func append(_ handlers: [any ChannelHandler]) {
-        for handler in handlers { insert(handler, behind: channel.lastContext) }
+        for handler in handlers { insert(handler, behind: channel.last) }
     }
 
     func add(_ handler: any ChannelHandler, _ place: HandlerPlace, of context: ChannelContext) -> Bool {
         guard context.place == .taken else { return false }
         switch place {
-        case .first: return insert(handler, behind: nil)
+        case .first: return insert(handler, behind: .end)
         case .before: return insert(handler, behind: context.previous)
-        case .behind: return insert(handler, behind: .passUnretained(context))
-        case .last: return insert(handler, behind: channel.lastContext)
+        case .behind: return insert(handler, behind: PipelineLink(ContextReference(context)))
+        case .last: return insert(handler, behind: channel.last)
         }
     }
 
     @discardableResult
-    private func insert(_ handler: any ChannelHandler, behind place: Unmanaged<ChannelContext>?) -> Bool {
+    private func insert(_ handler: any ChannelHandler, behind place: PipelineLink) -> Bool {
         guard channel.state != .closed else { return false }
         let context = ChannelContext(handler, channel: channel)
-        let link = context.hold()
+        let reference = ContextReference(context)
+        reference.hold()
+        let link = PipelineLink(reference)
         context.previous = place
-        if let place {
-            context.next = place._withUnsafeGuaranteedRef { $0.next }
-            place._withUnsafeGuaranteedRef { $0.next = link }
+        if let previous = place.context {
+            context.next = previous.next
+            previous.next = link
         } else {
-            context.next = channel.firstContext
-            channel.firstContext = link
+            context.next = channel.first
+            channel.first = link
         }
-        if let next = context.next {
-            next._withUnsafeGuaranteedRef { $0.previous = link }
-        } else {
-            channel.lastContext = link
-        }
+        if let next = context.next.context { next.previous = link } else { channel.last = link }
         context.handler.handlerAdded(context)
         return true
     }
@@ -102,23 +100,19 @@ public struct ChannelPipeline {
     private func unlink(_ context: ChannelContext) {
         context.place = .left
         context.interests = []
-        if let previous = context.previous {
-            previous._withUnsafeGuaranteedRef { $0.next = context.next }
+        if let previous = context.previous.context {
+            previous.next = context.next
         } else {
-            channel.firstContext = context.next
+            channel.first = context.next
         }
-        if let next = context.next {
-            next._withUnsafeGuaranteedRef { $0.previous = context.previous }
-        } else {
-            channel.lastContext = context.previous
-        }
+        if let next = context.next.context { next.previous = context.previous } else { channel.last = context.previous }
         context.handler.handlerRemoved(context)
         channel.eventLoop.releaseAfterTurn(context)
     }
 
     /// The channel is closed: handlers leave in order, last first, and the references between them and the channel end.
     func removeAll() {
-        while let last = channel.lastContext { unlink(last.takeUnretainedValue()) }
+        while let last = channel.last.context { unlink(last) }
     }
 }
 

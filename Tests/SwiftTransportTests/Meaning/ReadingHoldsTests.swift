@@ -104,8 +104,7 @@ extension Scenarios {
                 }
                 func channelInactive(_ context: ChannelContext) {
                     let readers = context.eventLoop.readers
-                    let channel = Unmanaged.passUnretained(context.channel).toOpaque()
-                    let isListed = (0..<readers.count).contains { readers[$0].toOpaque() == channel }
+                    let isListed = (0..<readers.count).contains { readers[$0].isReference(to: context.channel) }
                     seen.update { $0.append(isListed) }
                 }
             }
