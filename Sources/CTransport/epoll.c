@@ -179,6 +179,7 @@ static int epoll_accept(ct_loop *loop, ct_slot *slot) {
     int result = slot->epoll.readiness & CT_REGISTERED ? 0 : make_nonblocking(slot->fd);
     if (result == 0) result = epoll_register(loop, slot);
     if (result < 0) return result;
+    ct_assert(slot->accepts_in_flight == 0);
     slot->accepts_in_flight++;
     // After EMFILE the connection is still in the backlog, and no edge will say so again.
     if (ready_wanted(slot)) ready_append(loop, slot);
@@ -386,6 +387,7 @@ static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *event
             .flags = error ? 0 : CT_EVENT_MORE,
         };
         if (error) {
+            ct_assert(slot->accepts_in_flight == 1);
             slot->accepts_in_flight--;
             ct_slot_operation_ended(loop, slot);
             break;

@@ -17,6 +17,11 @@
 CT_COLD _Noreturn void ct_assertion_failed(const char *condition, const char *file, int line);
 #define ct_assert(c) (ct_likely(c) ? (void)0 : ct_assertion_failed(#c, __FILE__, __LINE__))
 
+// The calling thread's name while it lives: no two have one address.
+static inline const void *ct_thread_self(void) { return &ct_thread_context; }
+// For what only the loop's own thread may do. A load, an address and a branch, so it stays in release.
+#define ct_assert_on_loop(loop) ct_assert((loop)->owner == ct_thread_self())
+
 #define CT_NANOS_PER_MILLI 1000000ull
 #define CT_FOREVER UINT64_MAX
 
@@ -95,11 +100,13 @@ uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity);
 // ---------------------------------------------------------------------------------------------------------- chunks
 
 ct_chunk_pool *_Nullable ct_chunk_pool_create(const ct_loop_options *options, ct_mailbox *mailbox);
+// The calling thread is the loop's: what it releases is kept for the next.
+void ct_chunk_pool_start(ct_chunk_pool *pool);
 void ct_chunk_pool_close(ct_chunk_pool *pool);   // the loop's reference
 // The loop's thread. With one reference; NULL when the budget is used up or memory ran out.
 ct_chunk *_Nullable ct_chunk_take(ct_chunk_pool *pool);
 // A waiting loop asks to be woken by the next release on another thread.
-void ct_chunk_pool_want_memory(ct_chunk_pool *pool, bool wanted);
+void ct_chunk_pool_want_memory(ct_chunk_pool *pool);
 // False once a release has taken the wish away.
 bool ct_chunk_pool_wants_memory(const ct_chunk_pool *pool);
 uint64_t ct_chunk_pool_bytes(const ct_chunk_pool *pool);
@@ -116,7 +123,6 @@ typedef struct ct_timer_node {
     uint32_t generation;
     uint32_t next, previous;       // node + 1
     uint16_t place;                // level * spokes + spoke, or one of CT_TIMER_*
-    uint16_t reserved;
 } ct_timer_node;
 _Static_assert(sizeof(ct_timer_node) == 32, "two timers a cache line");
 
@@ -147,7 +153,6 @@ int ct_mailbox_eventfd(const ct_mailbox *mailbox);
 // Before and after the wait: true from the first means "messages are there, do not sleep".
 bool ct_mailbox_prepare_sleep(ct_mailbox *mailbox);
 void ct_mailbox_end_sleep(ct_mailbox *mailbox);
-bool ct_mailbox_has_messages(const ct_mailbox *mailbox);
 void ct_mailbox_wake(ct_mailbox *mailbox);
 
 // --------------------------------------------------------------------------------------------------------- engines
@@ -193,7 +198,7 @@ struct ct_loop {
     ct_mailbox *mailbox;
     ct_chunk_pool *pool;
     uint64_t now;
-    bool started;
+    const void *_Nullable owner;           // ct_thread_self() of the loop's thread; NULL until it is started
     ct_arena arena;
     struct ct_message *_Nullable local;    // ring of messages the loop posted to itself
     uint32_t local_head, local_count, local_capacity;

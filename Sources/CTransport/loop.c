@@ -66,7 +66,7 @@ ct_loop *ct_loop_create(const ct_loop_options *given, ct_failure *failure) {
 }
 
 int ct_loop_start(ct_loop *loop, void *context, ct_failure *failure) {
-    ct_assert(!loop->started);
+    ct_assert(!loop->owner);
     *failure = (ct_failure){0};
     ct_memory_bind_arena(&loop->arena);
     int result = loop->engine->start(loop, failure);
@@ -74,24 +74,30 @@ int ct_loop_start(ct_loop *loop, void *context, ct_failure *failure) {
         ct_memory_release_arena(&loop->arena);
         return result;
     }
-    loop->started = true;
+    loop->owner = ct_thread_self();
+    ct_chunk_pool_start(loop->pool);
     ct_thread_context = context;
     return 0;
 }
 
 ct_chunk *ct_chunk_take_back(ct_loop *loop) {
+    ct_assert_on_loop(loop);
     ct_assert(loop->slots.open == 0);
     return loop->engine->take_back(loop);
 }
 
 void ct_loop_destroy(ct_loop *loop) {
+    bool started = loop->owner != NULL;
+    if (started) ct_assert_on_loop(loop);
+    // Whoever posted them would wait for ever.
+    ct_assert(loop->local_count == 0);
     loop->engine->destroy(loop);
     ct_slot_table_destroy(&loop->slots);
     ct_wheel_destroy(&loop->wheel);
     ct_memory_free(loop->local, loop->local_capacity * sizeof *loop->local);
     if (loop->pool) ct_chunk_pool_close(loop->pool);
     if (loop->mailbox) ct_mailbox_release(loop->mailbox);
-    if (loop->started) ct_thread_context = NULL;
+    if (started) ct_thread_context = NULL;
     ct_arena arena = loop->arena;
     ct_memory_free(loop, sizeof *loop);
     ct_memory_release_arena(&arena);
@@ -101,6 +107,7 @@ void ct_loop_destroy(ct_loop *loop) {
 
 void ct_loop_starve(ct_loop *loop, ct_slot *slot) {
     if (slot->starved) return;
+    ct_assert(slot->state == CT_SLOT_OPEN && !slot->receive_armed);
     slot->starved = true;
     loop->statistics.starved++;
     ct_slot_list_append(&loop->slots, &loop->slots.starved, slot);
@@ -129,7 +136,7 @@ static bool loop_feed_starved(ct_loop *loop) {
     if (ct_likely(loop->slots.starved.head == 0)) return false;
     loop_drop_closing(loop);
     // The wish first, then the look: a release between the two is either seen here or wakes the loop.
-    ct_chunk_pool_want_memory(loop->pool, true);
+    ct_chunk_pool_want_memory(loop->pool);
     uint32_t fed = 0;
     for (; fed < CT_FED_PER_TURN && loop->engine->has_memory(loop); fed++) {
         ct_slot *slot = ct_slot_list_take(&loop->slots, &loop->slots.starved);
@@ -158,6 +165,7 @@ static uint64_t loop_timeout(ct_loop *loop, uint64_t deadline) {
 }
 
 uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, uint32_t capacity) {
+    ct_assert_on_loop(loop);
     ct_assert(capacity >= 64);
     loop->statistics.turns++;
     bool hungry = loop_feed_starved(loop);
@@ -174,37 +182,44 @@ uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, ui
     loop->now = ct_clock_now();
     ct_wheel_advance(&loop->wheel, loop->now);
     count += ct_wheel_expire(&loop->wheel, events + count, capacity - count);
+    ct_assert(count <= capacity);
     loop->statistics.events += count;
     return count;
 }
 
-uint64_t ct_loop_now(const ct_loop *loop) { return loop->now; }
+uint64_t ct_loop_now(const ct_loop *loop) {
+    ct_assert_on_loop(loop);
+    return loop->now;
+}
 enum ct_engine_kind ct_loop_engine(const ct_loop *loop) { return loop->engine->kind; }
 const char *ct_loop_engine_name(const ct_loop *loop) { return loop->engine->name; }
 ct_mailbox *ct_loop_mailbox(const ct_loop *loop) { return loop->mailbox; }
 
-const ct_loop_statistics *ct_loop_statistics_of(const ct_loop *loop) {
-    ct_loop_statistics *statistics = (ct_loop_statistics *)&loop->statistics;
-    statistics->chunk_bytes = ct_chunk_pool_bytes(loop->pool);
-    statistics->slots_open = loop->slots.open;
-    statistics->timers_armed = loop->wheel.armed;
-    return statistics;
+const ct_loop_statistics *ct_loop_statistics_of(ct_loop *loop) {
+    ct_assert_on_loop(loop);
+    loop->statistics.chunk_bytes = ct_chunk_pool_bytes(loop->pool);
+    loop->statistics.slots_open = loop->slots.open;
+    loop->statistics.timers_armed = loop->wheel.armed;
+    return &loop->statistics;
 }
 
 // ------------------------------------------------------------------------------------------ operations on a slot
 
 int ct_accept_start(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
     ct_assert(slot->state == CT_SLOT_OPEN && slot->listener);
     return slot->accepts_in_flight ? 0 : loop->engine->accept(loop, slot);
 }
 
 int ct_receive_start(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
     if (slot->state != CT_SLOT_OPEN) return -ENOTCONN;
     slot->receive_wanted = true;
     return loop->engine->receive(loop, slot);
 }
 
 void ct_receive_stop(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
     if (!slot->receive_wanted) return;
     slot->receive_wanted = false;
     loop->engine->receive_stop(loop, slot);
@@ -212,6 +227,7 @@ void ct_receive_stop(ct_loop *loop, ct_slot *slot) {
 
 static int loop_send(
     ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy, uint16_t tag) {
+    ct_assert_on_loop(loop);
     ct_assert(slot->sends_in_flight == 0);
     if (slot->state != CT_SLOT_OPEN) return -EPIPE;
     slot->send_tag = tag;
@@ -237,6 +253,7 @@ static void remember_loss(ct_slot *slot, int error) {
 }
 
 int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count) {
+    ct_assert_on_loop(loop);
     ct_assert(slot->sends_in_flight == 0);
     if (slot->state != CT_SLOT_OPEN) return -EPIPE;
     int sent = loop->engine->send_now(loop, slot, vectors, count);
@@ -247,6 +264,7 @@ int ct_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint3
 }
 
 int ct_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
+    ct_assert_on_loop(loop);
     ct_assert(slot->connects_in_flight == 0);
     return slot->state == CT_SLOT_OPEN ? loop->engine->connect(loop, slot, address, length) : -ECANCELED;
 }

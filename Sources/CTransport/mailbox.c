@@ -1,6 +1,19 @@
 // How other threads reach a loop: a lock-free stack of messages, reversed when taken, and an eventfd that is written
 // only when the loop sleeps. The mailbox is counted, because a poster may still hold it when the loop is gone: a
 // write to a closed, perhaps reused, descriptor is what netty#16716 was about.
+//
+// How a loop that goes to sleep is woken, and no wake is lost:
+//
+//     who posts                                       the loop
+//     P1  incoming = mail                             S1  state = SLEEPING
+//     P2  was it SLEEPING? (now WOKEN: write)         S2  anything in incoming? (then do not sleep)
+//
+// Each writes one word and then reads the other's, and all four are sequentially consistent: there is one order of them in
+// which P1 comes before P2 and S1 before S2. So if S2 does not see the mail, S1 and S2 came before P1, and P2 sees SLEEPING.
+// With release and acquire alone each could read before its own write is seen, and the mail would lie there until something
+// else wakes the loop. The eventfd outlasts the moment: written before the loop waits, it ends the wait at once. WOKEN keeps
+// those who post behind the first from writing again. What posts nothing but changes something that the loop looks at between
+// S1 and its wait (chunk.c) comes in at P2.
 #include "internal.h"
 
 #include <sys/eventfd.h>
@@ -15,7 +28,7 @@ typedef struct ct_mail {
 
 struct ct_mailbox {
     ct_mail *_Nullable incoming;   // atomic; newest first; CLOSED once the loop takes no more
-    uint32_t state;                // atomic
+    uint32_t state;                // atomic: AWAKE to SLEEPING and anything to AWAKE by the loop, SLEEPING to WOKEN by others
     uint32_t references;           // atomic
     int eventfd;
     char padding[64 - 24];         // what only the loop writes stays off the posters' cache line
@@ -24,6 +37,8 @@ struct ct_mailbox {
 
 static ct_mail CT_CLOSED_MARK;
 #define CT_CLOSED (&CT_CLOSED_MARK)
+
+static bool mail_is_none(const ct_mail *_Nullable mail) { return mail == NULL || mail == CT_CLOSED; }
 
 ct_mailbox *ct_mailbox_create(ct_failure *failure) {
     ct_mailbox *mailbox = ct_memory_allocate(sizeof *mailbox);
@@ -37,16 +52,25 @@ ct_mailbox *ct_mailbox_create(ct_failure *failure) {
     return mailbox;
 }
 
-void ct_mailbox_retain(ct_mailbox *mailbox) { __atomic_add_fetch(&mailbox->references, 1, __ATOMIC_RELAXED); }
+// Relaxed: whoever retains it has it already.
+void ct_mailbox_retain(ct_mailbox *mailbox) {
+    uint32_t before = __atomic_fetch_add(&mailbox->references, 1, __ATOMIC_RELAXED);
+    ct_assert(before > 0);
+}
 
+// Pairs with itself: what all others did with the mailbox has happened before the last one frees it.
 void ct_mailbox_release(ct_mailbox *mailbox) {
-    if (__atomic_sub_fetch(&mailbox->references, 1, __ATOMIC_ACQ_REL) != 0) return;
+    uint32_t left = __atomic_sub_fetch(&mailbox->references, 1, __ATOMIC_ACQ_REL);
+    ct_assert(left != UINT32_MAX);
+    if (left != 0) return;
+    ct_assert(mail_is_none(mailbox->incoming) && !mailbox->taken);
     close(mailbox->eventfd);
     ct_memory_free(mailbox, sizeof *mailbox);
 }
 
 int ct_mailbox_eventfd(const ct_mailbox *mailbox) { return mailbox->eventfd; }
 
+// P2
 void ct_mailbox_wake(ct_mailbox *mailbox) {
     uint32_t sleeping = CT_SLEEPING;
     if (!__atomic_compare_exchange_n(&mailbox->state, &sleeping, CT_WOKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -63,6 +87,7 @@ int ct_mailbox_post(ct_mailbox *mailbox, ct_message message) {
     if (!mail) return -ENOMEM;
     mail->message = message;
     ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_RELAXED);
+    // P1. Its release part pairs with the exchanges that take the mail: who takes it sees what is in it.
     do {
         if (head == CT_CLOSED) {
             ct_memory_free(mail, sizeof *mail);
@@ -74,20 +99,18 @@ int ct_mailbox_post(ct_mailbox *mailbox, ct_message message) {
     return 0;
 }
 
-bool ct_mailbox_has_messages(const ct_mailbox *mailbox) {
-    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_ACQUIRE);
-    return mailbox->taken != NULL || (head != NULL && head != CT_CLOSED);
-}
-
 bool ct_mailbox_prepare_sleep(ct_mailbox *mailbox) {
-    __atomic_store_n(&mailbox->state, CT_SLEEPING, __ATOMIC_SEQ_CST);
-    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_SEQ_CST);
+    // Only the loop makes it something else than WOKEN, so its own last word is there.
+    ct_assert(__atomic_load_n(&mailbox->state, __ATOMIC_RELAXED) == CT_AWAKE);
+    __atomic_store_n(&mailbox->state, CT_SLEEPING, __ATOMIC_SEQ_CST);               // S1
+    ct_mail *head = __atomic_load_n(&mailbox->incoming, __ATOMIC_SEQ_CST);          // S2
     // Taken but not handed out yet counts as well: the caller had room for some of a batch only.
-    if (ct_likely((head == NULL || head == CT_CLOSED) && mailbox->taken == NULL)) return false;
+    if (ct_likely(mail_is_none(head) && mailbox->taken == NULL)) return false;
     ct_mailbox_end_sleep(mailbox);
     return true;
 }
 
+// Relaxed: whoever takes the loop for asleep a moment longer writes the eventfd once for nothing.
 void ct_mailbox_end_sleep(ct_mailbox *mailbox) { __atomic_store_n(&mailbox->state, CT_AWAKE, __ATOMIC_RELAXED); }
 
 static ct_mail *_Nullable mailbox_reverse(ct_mail *_Nullable newest) {
@@ -109,6 +132,8 @@ static void mailbox_append_taken(ct_mailbox *mailbox, ct_mail *_Nullable newest)
 }
 
 void ct_mailbox_close(ct_loop *loop) {
+    ct_assert_on_loop(loop);
+    // Acquires what P1 released. Who posts later finds CLOSED and takes the mail back.
     ct_mail *newest = __atomic_exchange_n(&loop->mailbox->incoming, CT_CLOSED, __ATOMIC_SEQ_CST);
     if (newest != CT_CLOSED) mailbox_append_taken(loop->mailbox, newest);
 }
@@ -127,6 +152,8 @@ static int local_grow(ct_loop *loop) {
 }
 
 int ct_mailbox_post_local(ct_loop *loop, ct_message message) {
+    ct_assert_on_loop(loop);
+    ct_assert(loop->local_count <= loop->local_capacity);
     if (ct_unlikely(loop->local_count == loop->local_capacity) && local_grow(loop) < 0) return -ENOMEM;
     loop->local[(loop->local_head + loop->local_count++) & (loop->local_capacity - 1)] = message;
     return 0;
@@ -134,14 +161,17 @@ int ct_mailbox_post_local(ct_loop *loop, ct_message message) {
 
 static bool mailbox_refill(ct_mailbox *mailbox) {
     if (mailbox->taken) return true;
+    // A look, which decides nothing: what came a moment ago may wait for the next turn, and S2 looks before the loop sleeps.
     ct_mail *newest = __atomic_load_n(&mailbox->incoming, __ATOMIC_RELAXED);
-    if (newest == NULL || newest == CT_CLOSED) return false;
+    if (mail_is_none(newest)) return false;
+    // Acquires what P1 released. Only the loop closes it, so it cannot be CLOSED by now.
     mailbox->taken = mailbox_reverse(__atomic_exchange_n(&mailbox->incoming, NULL, __ATOMIC_ACQUIRE));
     return true;
 }
 
 // Turn about from both queues, so that a loop that keeps posting to itself does not shut others out.
 uint32_t ct_mailbox_take(ct_loop *loop, ct_message *messages, uint32_t capacity) {
+    ct_assert_on_loop(loop);
     ct_mailbox *mailbox = loop->mailbox;
     uint32_t count = 0;
     while (count < capacity) {

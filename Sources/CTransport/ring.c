@@ -40,6 +40,9 @@ void ct_ring_close(ct_ring *ring) { io_uring_queue_exit(&ring->io); }
 
 static int ring_enter(ct_ring *ring, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
     struct io_uring_sq *sq = &ring->io.sq;
+    ct_assert(submit <= sq->ring_entries);
+    // Read by the kernel inside the system call below, on this thread: it has the entries in any case. A release all the same,
+    // because the kernel loads it with an acquire.
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     struct __kernel_timespec time = {
         .tv_sec = (long long)(timeout / 1000000000ull), .tv_nsec = (long long)(timeout % 1000000000ull),

@@ -59,13 +59,16 @@ static inline uint32_t ct_ring_completions_bound(uint32_t entries) {
 static inline bool ct_ring_may_submit(const ct_ring *ring) {
     const struct io_uring_cq *cq = &ring->io.cq;
     uint32_t unseen = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE) - *cq->khead;
+    ct_assert(unseen <= cq->ring_entries);
     return cq->ring_entries - unseen >= ring->io.sq.ring_entries + CT_BACKLOG_MAX;
 }
-// Whether completions did not fit all the same.
+// Whether completions did not fit all the same. Relaxed: it is written inside our own enters, and read behind them.
 static inline bool ct_ring_overflows(const ct_ring *ring) {
     return __atomic_load_n(ring->io.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW;
 }
 
+// What was queued and the kernel has not taken. The acquire pairs with the kernel's release of the head: what it has taken it has
+// also read, and the entry, with all it points to, may be written again.
 static inline uint32_t ct_ring_pending(const ct_ring *ring) {
     return ring->io.sq.sqe_tail - __atomic_load_n(ring->io.sq.khead, __ATOMIC_ACQUIRE);
 }
@@ -85,6 +88,7 @@ static inline void ct_buffer_ring_add(ct_buffer_ring *buffers, void *base, uint3
     entry->len = size;
     entry->bid = id;
 }
+// Pairs with the kernel's acquire of the tail, on whatever CPU it receives: who sees the tail sees the entries before it.
 static inline void ct_buffer_ring_publish(ct_buffer_ring *buffers) {
     __atomic_store_n(&buffers->ring->tail, buffers->tail, __ATOMIC_RELEASE);
 }

@@ -82,13 +82,14 @@ static int slot_table_grow(ct_slot_table *table) {
 }
 
 void ct_slot_list_append(ct_slot_table *table, ct_slot_list *list, ct_slot *slot) {
-    slot->next = 0;
+    ct_assert(slot->next == 0);
     if (list->tail) ct_slot_at(table, list->tail - 1)->next = slot->index + 1;
     else list->head = slot->index + 1;
     list->tail = slot->index + 1;
 }
 
 ct_slot *ct_slot_list_take(ct_slot_table *table, ct_slot_list *list) {
+    ct_assert((list->head == 0) == (list->tail == 0));
     if (list->head == 0) return NULL;
     ct_slot *slot = ct_slot_at(table, list->head - 1);
     list->head = slot->next;
@@ -100,13 +101,14 @@ ct_slot *ct_slot_list_take(ct_slot_table *table, ct_slot_list *list) {
 // ------------------------------------------------------------------------------------------------------ open, close
 
 ct_slot *ct_slot_open(ct_loop *loop, int fd, bool listener, void *context) {
-    ct_assert(fd >= 0);
+    ct_assert_on_loop(loop);
     ct_slot_table *table = &loop->slots;
     if (table->free == 0 && slot_table_grow(table) < 0) return NULL;
     ct_slot *slot = ct_slot_at(table, table->free - 1);
     ct_assert(ct_slot_is_quiet(slot));
     table->free = slot->next;
     table->open++;
+    ct_assert(table->open <= table->block_count * CT_SLOTS_PER_BLOCK);
     *slot = (ct_slot){
         .context = context, .fd = fd, .index = slot->index, .generation = slot->generation,
         .state = slot->state, .listener = listener,
@@ -126,6 +128,7 @@ static void slot_release(ct_slot_table *table, ct_slot *slot) {
 }
 
 void ct_slot_close(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
     if (slot->state != CT_SLOT_OPEN) return;
     slot->receive_wanted = false;
     slot_become(slot, CT_SLOT_CLOSING);
@@ -135,6 +138,7 @@ void ct_slot_close(ct_loop *loop, ct_slot *slot) {
 }
 
 void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
     // Without a descriptor it has been reset already.
     if (slot->reset || slot->fd < 0) return;
     ct_socket_set_linger(slot->fd, true, 0);

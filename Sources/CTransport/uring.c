@@ -120,6 +120,7 @@ static void uring_destroy(ct_loop *loop) {
 // ------------------------------------------------------------------------------------------------------ submission
 
 static void uring_scratch_reset(ct_uring *u) {
+    ct_assert(u->vectors_used <= CT_VECTORS && u->messages_used <= u->messages_capacity);
     if (ct_ring_pending(&u->ring) == 0) u->vectors_used = u->messages_used = u->addresses_used = 0;
 }
 
@@ -147,6 +148,7 @@ static struct io_uring_sqe *_Nullable uring_request(ct_loop *loop) {
 }
 
 static int uring_accept(ct_loop *loop, ct_slot *slot) {
+    ct_assert(slot->accepts_in_flight == 0);
     struct io_uring_sqe *sqe = uring_request(loop);
     if (!sqe) return -ENOBUFS;
     io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -302,11 +304,12 @@ static void uring_lend(ct_loop *loop) {
         ct_buffer_ring_add(&u->buffers, chunk->base, chunk->size, id);
         added = true;
     }
+    ct_assert(u->lent + u->free_ids == CT_BUFFER_ENTRIES);
     if (added) ct_buffer_ring_publish(&u->buffers);
     loop->statistics.chunks_lent = u->lent;
 }
 
-// Without connections nobody receives into what the kernel still knows of.
+// Without connections nobody receives into what the kernel still knows of. The numbers of the ring's entries are not used again.
 static ct_chunk *_Nullable uring_take_back(ct_loop *loop) {
     ct_uring *u = uring_of(loop);
     if (u->lent > 0) uring_spoil_chunks(u);
@@ -340,13 +343,14 @@ static void uring_place_bytes(ct_loop *loop, const struct io_uring_cqe *cqe, ct_
     ct_assert(id < CT_BUFFER_ENTRIES && u->chunk_of[id]);
     ct_chunk *chunk = u->chunk_of[id];
     uint32_t length = cqe->res > 0 ? (uint32_t)cqe->res : 0;
-    ct_assert(chunk->offset + length <= chunk->size);
+    ct_assert(chunk->buffer_id == id && chunk->offset + length <= chunk->size);
     event->chunk = chunk;
     event->data = chunk->base + chunk->offset;
     chunk->offset += length;
     if (u->incremental && (cqe->flags & CT_IORING_CQE_F_BUF_MORE)) return;
     event->flags |= CT_EVENT_CHUNK_DONE;
     u->chunk_of[id] = NULL;
+    ct_assert(u->lent > 0 && u->free_ids < CT_BUFFER_ENTRIES);
     u->free_id[u->free_ids++] = (uint16_t)id;
     u->lent--;
 }
@@ -364,6 +368,7 @@ static void uring_check_end(ct_loop *loop, ct_slot *slot) {
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
     bool more = cqe->flags & IORING_CQE_F_MORE;
     int32_t result = cqe->res;
+    ct_assert(slot->receive_armed);
     if (ct_unlikely(result == 0)) result = -(int32_t)slot->lost;
     if (!more) slot->receive_armed = slot->uring.receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) uring_place_bytes(loop, cqe, event);
@@ -406,6 +411,7 @@ static void uring_sent(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *
     if (cqe->flags & IORING_CQE_F_MORE) {
         event->flags |= CT_EVENT_MORE;
         slot->notifications_in_flight++;
+        ct_assert(slot->notifications_in_flight > 0);
     }
     ct_slot_operation_ended(loop, slot);
 }
@@ -445,12 +451,14 @@ static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_ev
         ct_slot_operation_ended(loop, slot);
         return true;
     case CT_OP_CONNECT:
+        ct_assert(slot->connects_in_flight == 1);
         slot->connects_in_flight--;
         event->kind = CT_EVENT_CONNECT;
         event->result = cqe->res;
         ct_slot_operation_ended(loop, slot);
         return true;
     case CT_OP_ACCEPT:
+        ct_assert(slot->accepts_in_flight == 1);
         if (cqe->flags & IORING_CQE_F_MORE) event->flags |= CT_EVENT_MORE;
         else slot->accepts_in_flight--;
         loop->statistics.accepts += cqe->res >= 0;
@@ -458,20 +466,23 @@ static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_ev
         event->result = cqe->res;
         ct_slot_operation_ended(loop, slot);
         return true;
-    default: ct_assert(!"a token of ours"); return false;
+    default: ct_assert(false && "a token of ours"); return false;
     }
 }
 
 static uint32_t uring_drain_completions(ct_loop *loop, ct_event *events, uint32_t capacity) {
     struct io_uring_cq *cq = &uring_of(loop)->ring.io.cq;
     uint32_t head = *cq->khead;
+    // Pairs with the kernel's release of the tail: who sees it sees the completions before it.
     uint32_t tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
+    ct_assert(tail - head <= cq->ring_entries);
     uint32_t mask = cq->ring_mask;
     uint32_t count = 0;
     uint32_t seen = 0;
     uint64_t received_before = loop->statistics.received_bytes;
     for (; head != tail && count < capacity; head++, seen++)
         if (uring_translate(loop, &cq->cqes[head & mask], &events[count])) count++;
+    // Pairs with the kernel's acquire of the head: it may write there again, and we have read.
     __atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
     uint64_t received = loop->statistics.received_bytes - received_before;
     if (seen >= CT_DEFERRED_ITEMS_CAP && received <= CT_DRAIN_BYTES_MAX) uring_of(loop)->drain = true;

@@ -77,6 +77,7 @@ ct_timer ct_wheel_arm(ct_wheel *wheel, uint64_t deadline, void *context) {
     ct_assert(node->place == CT_TIMER_FREE);
     wheel->free = node->next;
     wheel->armed++;
+    ct_assert(wheel->armed <= wheel->capacity);
     if (id <= wheel->swept) wheel->swept = id - 1;
     node->context = context;
     // Rounded up: a timer is late by less than a tick and never early.
@@ -185,12 +186,17 @@ uint32_t ct_wheel_expire(ct_wheel *wheel, ct_event *events, uint32_t capacity) {
 }
 
 ct_timer ct_timer_arm(ct_loop *loop, uint64_t deadline, void *context) {
+    ct_assert_on_loop(loop);
     return ct_wheel_arm(&loop->wheel, deadline, context);
 }
 
-void *ct_timer_take(ct_loop *loop, ct_timer timer) { return ct_wheel_take(&loop->wheel, timer); }
+void *ct_timer_take(ct_loop *loop, ct_timer timer) {
+    ct_assert_on_loop(loop);
+    return ct_wheel_take(&loop->wheel, timer);
+}
 
 void *ct_timer_take_any(ct_loop *loop) {
+    ct_assert_on_loop(loop);
     ct_wheel *wheel = &loop->wheel;
     if (wheel->armed == 0) return NULL;
     // Not from the first node every time: taking all of them looks at each once.

@@ -2,7 +2,8 @@
 // a loop turn is one call to ct_loop_run_once(), which fills an array of plain events for the caller to walk.
 //
 // Conventions: results are 0 or a count, or -errno. Unless a comment says "any thread", a function belongs to the
-// loop's own thread. Times are nanoseconds of CLOCK_MONOTONIC.
+// loop's own thread, the one that called ct_loop_start(), and stops the program on another. Times are nanoseconds of
+// CLOCK_MONOTONIC.
 #ifndef CTRANSPORT_H
 #define CTRANSPORT_H
 
@@ -149,12 +150,12 @@ struct ct_chunk {
     uint32_t offset;            // where the kernel's next byte lands
     uint32_t references;        // atomic
     uint16_t buffer_id;         // the engine's number for it while the kernel has it
-    uint16_t reserved;
     ct_chunk_pool *pool;
     void *_Nullable owner;      // the caller's shared owner of slices, created lazily; the loop's thread only
     ct_chunk *_Nullable next;
 };
 
+// Any thread that has a reference. Relaxed: the reference there is keeps the chunk alive, and nothing is read because of it.
 static inline void ct_chunk_retain(ct_chunk *chunk) {
     __atomic_fetch_add(&chunk->references, 1, __ATOMIC_RELAXED);
 }
@@ -215,20 +216,24 @@ typedef struct ct_loop_statistics {
 ct_loop *_Nullable ct_loop_create(const ct_loop_options *options, ct_failure *failure);
 // On the loop's thread, once, before anything else: enables the engine, binds the memory arena, sets the current loop.
 int ct_loop_start(ct_loop *loop, void *_Nullable context, ct_failure *failure);
-// On the loop's thread after the last slot is gone, or on any thread for a loop that was never started.
+// On the loop's thread after the last slot is gone and the last message was taken, or on any thread for a loop that was never
+// started.
 void ct_loop_destroy(ct_loop *loop);
 
 // Submits what was queued, waits until `deadline` at the longest (0: does not wait; UINT64_MAX: no limit) or until
 // there are messages, and fills `events`. The one call of a turn.
 uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, uint32_t capacity);
 
+// The time of the present turn.
 uint64_t ct_loop_now(const ct_loop *loop);
+const ct_loop_statistics *ct_loop_statistics_of(ct_loop *loop);
+// Any thread, these three: what they tell does not change.
 enum ct_engine_kind ct_loop_engine(const ct_loop *loop);
 const char *ct_loop_engine_name(const ct_loop *loop);
-const ct_loop_statistics *ct_loop_statistics_of(const ct_loop *loop);
 ct_mailbox *ct_loop_mailbox(const ct_loop *loop);
 
-// The context given to ct_loop_start() on this thread, or NULL. Any thread.
+// The context given to ct_loop_start() on this thread, or NULL. Any thread: whoever gave a loop's address as the context asks
+// with it whether this is the loop's thread.
 extern _Thread_local void *_Nullable ct_thread_context;
 static inline void *_Nullable ct_current_context(void) { return ct_thread_context; }
 

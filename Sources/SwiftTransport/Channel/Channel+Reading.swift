@@ -5,6 +5,7 @@ internal import Glibc
 extension Channel {
     @inline(__always)
     func received(_ event: ct_event) {
+        eventLoop.assertOnLoop()
         if event.result > 0, let data = event.data, let chunk = event.chunk {
             // While closing, bytes are dropped: what the peer still sends has no reader any more.
             if state == .active {
@@ -83,6 +84,7 @@ extension Channel {
     // What is wanted (holds) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never changes
     // what is wanted (netty#17049).
     func holdReading(_ isHeld: Bool, _ hold: ReadingHolds) {
+        eventLoop.assertOnLoop()
         let before = reading.holds
         if isHeld { reading.holds.insert(hold) } else { reading.holds.remove(hold) }
         guard before.isEmpty != reading.holds.isEmpty, state == .active, !reading.isEnded, let slot else { return }

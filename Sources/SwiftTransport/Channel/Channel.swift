@@ -96,6 +96,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// The descriptor is connected: the handlers are told, and reading starts.
     func becomeActive() {
+        eventLoop.assertOnLoop()
         guard state == .opening, let slot else { return }
         state = .active
         reading.wasActive = true

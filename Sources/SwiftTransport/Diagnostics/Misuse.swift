@@ -24,4 +24,11 @@ extension EventLoop {
             run(_:) of that loop, or a task on its taskExecutor
             """)
     }
+
+    /// For what of ours only ever runs on the loop's thread: a mistake of the library, which debug builds look for. What reaches
+    /// the C core from another thread stops the program in every build.
+    @inline(__always)
+    func assertOnLoop(_ function: StaticString = #function) {
+        assert(isCurrent, "\(function) runs on another thread than that of event loop \(index)")
+    }
 }

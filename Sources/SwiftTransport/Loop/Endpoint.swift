@@ -22,6 +22,7 @@ public class Endpoint {
 
     /// Takes over `descriptor`, also when it fails.
     final func open(_ descriptor: Int32, listener: Bool) throws(TransportError) {
+        eventLoop.assertOnLoop()
         let reference = EndpointReference(self)
         let context = reference.retain()
         guard eventLoop.phase == .running,

@@ -9,6 +9,7 @@ extension EventLoop {
 
     /// The body of the loop's thread. Returns when the loop has shut down.
     func runUntilShutDown() {
+        assertOnLoop()
         let events = UnsafeMutablePointer<ct_event>.allocate(capacity: Self.eventsPerTurn)
         let messages = UnsafeMutablePointer<ct_message>.allocate(capacity: Self.workPerTurn)
         var spinEnd: UInt64 = 0
@@ -115,6 +116,7 @@ extension EventLoop {
 
     /// A descriptor of this process is free again: listeners that had to pause go on.
     func descriptorFreed() {
+        assertOnLoop()
         guard !pausedListeners.isEmpty else { return }
         let paused = pausedListeners
         pausedListeners.removeAll()

@@ -159,6 +159,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public func isIsolatingCurrentContext() -> Bool? { isCurrent }
 
     func runJob(_ kind: LoopMessage, _ word: UnsafeMutableRawPointer) {
+        assertOnLoop()
         let job = unsafeBitCast(word, to: UnownedJob.self)
         if kind == .serialJob {
             job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: executor.asUnownedTaskExecutor())
