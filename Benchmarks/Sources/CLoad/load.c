@@ -31,7 +31,11 @@ typedef struct connection {
     uint64_t *start_times;              // Of the messages in flight, by number modulo depth.
 } connection;
 
-enum phase { WARM_UP, MEASURE, DRAIN };
+enum phase {
+    WARM_UP,
+    MEASURE,
+    DRAIN,
+};
 
 typedef struct load {
     const cload_config *config;

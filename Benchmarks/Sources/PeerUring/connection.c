@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -46,6 +45,7 @@ static connection *connections;
 static piece *free_pieces;
 static int flush_first = -1;
 static int starved_first = -1, starved_last = -1;
+static bool freed_descriptors;
 
 void connections_open(void) {
     struct rlimit descriptors;
@@ -175,7 +175,7 @@ static void bury(connection *c, int fd) {
     if (c->must_flush || c->starved) return;
     while (c->first != NULL) drop_first_piece(c);
     close(fd);
-    listener_descriptor_freed();
+    freed_descriptors = true;
 }
 
 /// Does what the state asks for, after it has changed.
@@ -233,6 +233,12 @@ void connection_sent(int fd, int result) {
         c->broken = true;
     }
     settle(c, fd);
+}
+
+bool connections_freed_descriptors(void) {
+    bool freed = freed_descriptors;
+    freed_descriptors = false;
+    return freed;
 }
 
 void connections_flush(void) {

@@ -41,10 +41,6 @@ static void arm_accept(void) {
     accept_paused = false;
 }
 
-void listener_descriptor_freed(void) {
-    if (accept_paused) arm_accept();
-}
-
 static void accepted(int result, uint32_t flags) {
     if (result >= 0) connection_accepted(result);
     if (flags & IORING_CQE_F_MORE) return;
@@ -136,5 +132,6 @@ int main(int argc, char **argv) {
         ring_enter(last.completions >= DEFERRED_WORK_CAP && last.received_bytes <= DRAIN_BELOW_BYTES);
         last = complete_all();
         connections_flush();
+        if (connections_freed_descriptors() && accept_paused) arm_accept();
     }
 }

@@ -10,7 +10,11 @@
 #define ENTER_NO_IOWAIT (1U << 7)
 #define FEATURE_NO_IOWAIT (1U << 17)
 
-enum { SUBMISSION_ENTRIES = 1024, COMPLETION_ENTRIES = 16384, MESSAGES = 256 };
+enum {
+    SUBMISSION_ENTRIES = 1024,
+    COMPLETION_ENTRIES = 16384,
+    MESSAGES = 256,
+};
 
 struct io_uring ring;
 
