@@ -55,7 +55,7 @@ static inline uint64_t ct_token_tagged(enum ct_operation op, const ct_slot *slot
 
 #define CT_SLOTS_PER_BLOCK 1024u
 #define CT_SLOT_BLOCKS_MAX 4096u   // 4 Mi connections a loop
-_Static_assert(CT_SLOTS_PER_BLOCK * CT_SLOT_BLOCKS_MAX <= 1u << CT_TOKEN_INDEX_BITS, "a slot's index fits a token");
+_Static_assert((CT_SLOTS_PER_BLOCK * CT_SLOT_BLOCKS_MAX) <= 1u << CT_TOKEN_INDEX_BITS, "a slot's index fits a token");
 _Static_assert(CT_SEND_TAG_MAX < 1u << (32 - CT_TOKEN_INDEX_BITS), "so does a tag");
 
 typedef struct ct_slot_list {      // FIFO through ct_slot.next
@@ -161,7 +161,6 @@ void ct_mailbox_wake(ct_mailbox *mailbox);
 // uncounted when its last completion is posted.
 typedef struct ct_engine {
     enum ct_engine_kind kind;
-    const char *name;
     int (*open)(ct_loop *loop, const ct_loop_options *options, ct_failure *failure);   // any thread
     int (*start)(ct_loop *loop, ct_failure *failure);                                  // the loop's thread
     void (*destroy)(ct_loop *loop);

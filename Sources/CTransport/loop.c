@@ -192,7 +192,6 @@ uint64_t ct_loop_now(const ct_loop *loop) {
     return loop->now;
 }
 enum ct_engine_kind ct_loop_engine(const ct_loop *loop) { return loop->engine->kind; }
-const char *ct_loop_engine_name(const ct_loop *loop) { return loop->engine->name; }
 ct_mailbox *ct_loop_mailbox(const ct_loop *loop) { return loop->mailbox; }
 
 const ct_loop_statistics *ct_loop_statistics_of(ct_loop *loop) {

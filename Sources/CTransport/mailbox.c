@@ -19,7 +19,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CT_AWAKE = 0, CT_SLEEPING, CT_WOKEN };
+enum {
+    CT_AWAKE = 0,
+    CT_SLEEPING,
+    CT_WOKEN,
+};
 
 typedef struct ct_mail {
     struct ct_mail *_Nullable next;
@@ -34,6 +38,7 @@ struct ct_mailbox {
     char padding[64 - 24];         // what only the loop writes stays off the posters' cache line
     ct_mail *_Nullable taken;      // the loop's thread: oldest first
 };
+_Static_assert(offsetof(struct ct_mailbox, taken) == 64, "a cache line further on");
 
 static ct_mail CT_CLOSED_MARK;
 #define CT_CLOSED (&CT_CLOSED_MARK)

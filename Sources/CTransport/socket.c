@@ -49,12 +49,6 @@ int ct_socket_set_int(int fd, int level, int name, int value) {
     return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-int ct_socket_get_int(int fd, int level, int name, int *value) {
-    socklen_t length = sizeof *value;
-    *value = 0;
-    return getsockopt(fd, level, name, value, &length) == 0 ? 0 : -errno;
-}
-
 int ct_socket_set_linger(int fd, bool on, int seconds) {
     struct linger linger = {.l_onoff = on, .l_linger = seconds};
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 ? 0 : -errno;

@@ -9,7 +9,11 @@
 #define CT_WHEEL_SPAN (1ull << (CT_WHEEL_LEVELS * CT_WHEEL_BITS))
 #define CT_NODES_FIRST 64u
 
-enum : uint16_t { CT_TIMER_FREE = 0xFFFF, CT_TIMER_DUE = 0xFFFE, CT_TIMER_POSTED = 0xFFFD };
+enum : uint16_t {
+    CT_TIMER_FREE = 0xFFFF,
+    CT_TIMER_DUE = 0xFFFE,
+    CT_TIMER_POSTED = 0xFFFD,
+};
 
 void ct_wheel_init(ct_wheel *wheel, uint64_t now) {
     memset(wheel, 0, sizeof *wheel);

@@ -5,11 +5,13 @@ import Testing
 /// What belongs to the loop's own thread stops the program on another one, in every build.
 @Suite struct OwnerThreadTests {
     enum Call: String, CaseIterable, Codable {
-        case turn, open, receive, stop, send, sendNow, close, reset, arm, take, post, takeMessages, shut, statistics, destroy
+        case turn, open, receive, stop, send, sendNow, close, reset, arm, take, post, takeMessages, shut, statistics,
+            destroy
 
         func make(on loop: OpaquePointer, _ slot: UnsafeMutablePointer<ct_slot>) {
             switch self {
-            case .turn: withUnsafeTemporaryAllocation(of: ct_event.self, capacity: 64) { _ = turn(loop, $0.baseAddress!) }
+            case .turn:
+                withUnsafeTemporaryAllocation(of: ct_event.self, capacity: 64) { _ = turn(loop, $0.baseAddress!) }
             case .open: _ = ct_slot_open(loop, 0, false, nil)
             case .receive: _ = ct_receive_start(loop, slot)
             case .stop: ct_receive_stop(loop, slot)

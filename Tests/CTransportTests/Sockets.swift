@@ -36,7 +36,8 @@ final class Peer {
     /// The error that waits to be told, taken away: a reset behind the end of the stream shows only here.
     func takeError() -> Int32 {
         var error: Int32 = -1
-        ct_socket_get_int(fd, SOL_SOCKET, SO_ERROR, &error)
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length)
         return error
     }
 

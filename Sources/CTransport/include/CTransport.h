@@ -227,9 +227,8 @@ uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, ui
 // The time of the present turn.
 uint64_t ct_loop_now(const ct_loop *loop);
 const ct_loop_statistics *ct_loop_statistics_of(ct_loop *loop);
-// Any thread, these three: what they tell does not change.
+// Any thread, these two: what they tell does not change.
 enum ct_engine_kind ct_loop_engine(const ct_loop *loop);
-const char *ct_loop_engine_name(const ct_loop *loop);
 ct_mailbox *ct_loop_mailbox(const ct_loop *loop);
 
 // The context given to ct_loop_start() on this thread, or NULL. Any thread: whoever gave a loop's address as the context asks
@@ -324,7 +323,6 @@ int ct_socket_listen(int fd, int backlog, ct_failure *failure);
 // connect(2) without waiting: -EAGAIN where a Unix listener's backlog is full. Not for TCP, which has to wait.
 int ct_socket_connect_at_once(int fd, const struct sockaddr *address, socklen_t length);
 int ct_socket_set_int(int fd, int level, int name, int value);
-int ct_socket_get_int(int fd, int level, int name, int *value);
 int ct_socket_set_linger(int fd, bool on, int seconds);
 int ct_socket_shutdown_output(int fd);
 // Bytes (and the end of stream) that the peer's kernel has not acknowledged, on a Unix socket: that the peer has not read.
