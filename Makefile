@@ -43,9 +43,16 @@ test-without-uring: dependencies
 
 check: format warnings holes readme asan tsan ubsan
 
+# The version is part of the format: others lay some things out differently.
+CLANG_FORMAT = clang-format-19
+C_SOURCES = $(shell find Sources Tests Benchmarks/Sources Scripts -name '*.[ch]' -not -path '*/.build*')
+
 format:
+	@Scripts/dependencies format
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
 		Benchmarks/Package.swift Benchmarks/Sources Tests/Torture/Package.swift
+	$(CLANG_FORMAT) --dry-run --Werror $(C_SOURCES)
+	@if grep -nE '^.{133}' $(C_SOURCES); then echo 'these lines have more than 132 characters' >&2; exit 1; fi
 
 warnings: dependencies
 	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror

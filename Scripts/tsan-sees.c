@@ -30,12 +30,12 @@ static void release(void *address) {
     if (__tsan_release) __tsan_release(address);
 }
 
-#define NEXT(function, name)                                                       \
-    static __typeof__(&function) next;                                             \
-    __typeof__(&function) found = __atomic_load_n(&next, __ATOMIC_RELAXED);        \
-    if (!found) {                                                                  \
-        found = (__typeof__(&function))dlsym(RTLD_NEXT, name);                     \
-        __atomic_store_n(&next, found, __ATOMIC_RELAXED);                          \
+#define NEXT(function, name)                                                \
+    static __typeof__(&function) next;                                      \
+    __typeof__(&function) found = __atomic_load_n(&next, __ATOMIC_RELAXED); \
+    if (!found) {                                                           \
+        found = (__typeof__(&function))dlsym(RTLD_NEXT, name);              \
+        __atomic_store_n(&next, found, __ATOMIC_RELAXED);                   \
     }
 
 // ----------------------------------------------------------------------------------------------------------- Mutex

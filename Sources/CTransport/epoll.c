@@ -65,7 +65,8 @@ static void epoll_destroy(ct_loop *loop) {
 static int epoll_enter(ct_epoll *e, uint64_t timeout) {
     if (timeout > 0 && timeout != CT_FOREVER && e->precise_wait) {
         struct timespec time = {
-            .tv_sec = (time_t)(timeout / 1000000000ull), .tv_nsec = (long)(timeout % 1000000000ull),
+            .tv_sec = (time_t)(timeout / 1000000000ull),
+            .tv_nsec = (long)(timeout % 1000000000ull),
         };
         int count = (int)syscall(SYS_epoll_pwait2, e->fd, e->edges, CT_EPOLL_EVENTS, &time, NULL, 0);
         // EPERM: a seccomp profile older than the call.

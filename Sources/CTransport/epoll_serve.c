@@ -92,7 +92,10 @@ static uint32_t epoll_serve_receive(ct_loop *loop, ct_slot *slot, ct_event *even
         }
         ct_event *event = &events[count++];
         *event = (ct_event){
-            .kind = CT_EVENT_RECEIVE, .context = slot->context, .result = (int32_t)length, .flags = CT_EVENT_MORE,
+            .kind = CT_EVENT_RECEIVE,
+            .context = slot->context,
+            .result = (int32_t)length,
+            .flags = CT_EVENT_MORE,
         };
         epoll_place_bytes(loop, event, (uint32_t)length);
         loop->statistics.receives++;
@@ -122,7 +125,9 @@ static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *event
             break;
         }
         events[count++] = (ct_event){
-            .kind = CT_EVENT_ACCEPT, .context = slot->context, .result = error ? -error : fd,
+            .kind = CT_EVENT_ACCEPT,
+            .context = slot->context,
+            .result = error ? -error : fd,
             .flags = error ? 0 : CT_EVENT_MORE,
         };
         if (error) {
@@ -142,7 +147,9 @@ static ct_event epoll_connect_event(ct_loop *loop, ct_slot *slot) {
     slot->connects_in_flight--;
     ct_slot_operation_ended(loop, slot);
     return (ct_event){
-        .kind = CT_EVENT_CONNECT, .context = slot->context, .result = -slot->epoll.connect_error,
+        .kind = CT_EVENT_CONNECT,
+        .context = slot->context,
+        .result = -slot->epoll.connect_error,
     };
 }
 

@@ -246,7 +246,12 @@ int ct_send_zero_copy(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
 // EPIPE says nothing new: the peer's end of stream came before the reset, or somebody was told of it.
 static void remember_loss(ct_slot *slot, int error) {
     switch (error) {
-    case ECONNRESET: case ETIMEDOUT: case EHOSTUNREACH: case ENETUNREACH: case EHOSTDOWN: case ENETDOWN:
+    case ECONNRESET:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case ENETDOWN:
         slot->lost = (uint16_t)error;
     }
 }

@@ -12,8 +12,13 @@
 
 // Opcode numbers of the kernel's ABI; SEND_ZC doubles as the mark of 6.0.
 static const uint8_t required_operations[] = {
-    IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV,    IORING_OP_SEND,
-    IORING_OP_SENDMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_ACCEPT,
+    IORING_OP_CONNECT,
+    IORING_OP_RECV,
+    IORING_OP_SEND,
+    IORING_OP_SENDMSG,
+    IORING_OP_POLL_ADD,
+    IORING_OP_ASYNC_CANCEL,
 };
 
 static bool probe_operations(ct_ring *ring, ct_probe_report *report) {

@@ -45,7 +45,8 @@ static int ring_enter(ct_ring *ring, uint32_t submit, uint32_t wait, uint32_t fl
     // because the kernel loads it with an acquire.
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     struct __kernel_timespec time = {
-        .tv_sec = (long long)(timeout / 1000000000ull), .tv_nsec = (long long)(timeout % 1000000000ull),
+        .tv_sec = (long long)(timeout / 1000000000ull),
+        .tv_nsec = (long long)(timeout % 1000000000ull),
     };
     struct io_uring_getevents_arg argument = {
         .sigmask_sz = _NSIG / 8,
@@ -71,7 +72,9 @@ int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, 
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     if (memory == MAP_FAILED) return -errno;
     struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)memory, .ring_entries = entries, .bgid = group,
+        .ring_addr = (uint64_t)(uintptr_t)memory,
+        .ring_entries = entries,
+        .bgid = group,
     };
     // The field is called pad in liburing 2.3 and flags since kernel 6.4; the ABI is the same.
     uint16_t flags = incremental ? CT_IOU_PBUF_RING_INC : 0;

@@ -19,7 +19,7 @@
 #define CT_IORING_NOTIF_USAGE_ZC_COPIED (1u << 31)      // 6.2
 
 // Never IORING_SETUP_NO_SQARRAY: liburing 2.3 then overwrites the ring's header, and the process cannot be killed.
-#define CT_RING_FLAGS                                                                                             \
+#define CT_RING_FLAGS                                                                                                \
     (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL | \
      IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED)
 

@@ -110,8 +110,12 @@ ct_slot *ct_slot_open(ct_loop *loop, int fd, bool listener, void *context) {
     table->open++;
     ct_assert(table->open <= table->block_count * CT_SLOTS_PER_BLOCK);
     *slot = (ct_slot){
-        .context = context, .fd = fd, .index = slot->index, .generation = slot->generation,
-        .state = slot->state, .listener = listener,
+        .context = context,
+        .fd = fd,
+        .index = slot->index,
+        .generation = slot->generation,
+        .state = slot->state,
+        .listener = listener,
     };
     slot_become(slot, CT_SLOT_OPEN);
     return slot;

@@ -183,7 +183,9 @@ uint32_t ct_wheel_expire(ct_wheel *wheel, ct_event *events, uint32_t capacity) {
         wheel_unlink(wheel, id);
         node->place = CT_TIMER_POSTED;
         events[count++] = (ct_event){
-            .kind = CT_EVENT_TIMER, .token = (uint64_t)node->generation << 32 | id, .context = node->context,
+            .kind = CT_EVENT_TIMER,
+            .token = (uint64_t)node->generation << 32 | id,
+            .context = node->context,
         };
     }
     return count;

@@ -19,18 +19,18 @@ reference_counts reference_counts_of_thread(void) { return counts; }
 bool reference_counts_are_kept(void) { return true; }
 
 // Each ends in a jump: the runtime sees its caller, and nothing is done behind it.
-#define COUNTED(counter, result, name, parameters, arguments)                           \
-    result name parameters;                                                             \
-    result name parameters {                                                            \
-        typedef result function parameters;                                             \
-        static function *original;                                                      \
-        function *next = __atomic_load_n(&original, __ATOMIC_RELAXED);                  \
-        if (__builtin_expect(!next, 0)) {                                               \
-            next = (function *)dlsym(RTLD_NEXT, #name);                                 \
-            __atomic_store_n(&original, next, __ATOMIC_RELAXED);                        \
-        }                                                                               \
-        counts.counter++;                                                               \
-        __attribute__((musttail)) return next arguments;                                \
+#define COUNTED(counter, result, name, parameters, arguments)          \
+    result name parameters;                                            \
+    result name parameters {                                           \
+        typedef result function parameters;                            \
+        static function *original;                                     \
+        function *next = __atomic_load_n(&original, __ATOMIC_RELAXED); \
+        if (__builtin_expect(!next, 0)) {                              \
+            next = (function *)dlsym(RTLD_NEXT, #name);                \
+            __atomic_store_n(&original, next, __ATOMIC_RELAXED);       \
+        }                                                              \
+        counts.counter++;                                              \
+        __attribute__((musttail)) return next arguments;               \
     }
 
 COUNTED(retains, void *, swift_retain, (void *object), (object))

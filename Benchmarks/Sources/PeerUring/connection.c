@@ -90,7 +90,8 @@ static void append(connection *c, char *bytes, uint32_t length, uint16_t buffer)
     }
     piece *added = piece_new();
     *added = (piece){.bytes = bytes, .length = length, .buffer = buffer};
-    if (c->first == NULL) c->first = added; else last->next = added;
+    if (c->first == NULL) c->first = added;
+    else last->next = added;
     c->last = added;
 }
 
@@ -158,7 +159,8 @@ static void wait_for_buffers(connection *c, int fd) {
     if (c->starved) return;
     c->starved = true;
     c->next_starved = -1;
-    if (starved_first < 0) starved_first = fd; else connections[starved_last].next_starved = fd;
+    if (starved_first < 0) starved_first = fd;
+    else connections[starved_last].next_starved = fd;
     starved_last = fd;
 }
 
@@ -190,7 +192,8 @@ static void settle(connection *c, int fd) {
     } else if (c->receiving) {
         if (c->queued_bytes > QUEUED_BYTES_MAX && !c->cancelling) cancel_receive(c, fd);
     } else if (c->queued_bytes <= QUEUED_BYTES_MAX / 2 && !c->starved) {
-        if (buffers_lent() > 0) arm_receive(c, fd); else wait_for_buffers(c, fd);
+        if (buffers_lent() > 0) arm_receive(c, fd);
+        else wait_for_buffers(c, fd);
     }
 }
 

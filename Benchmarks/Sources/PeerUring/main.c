@@ -46,7 +46,8 @@ static void accepted(int result, uint32_t flags) {
     if (flags & IORING_CQE_F_MORE) return;
     // Out of descriptors or memory, a new accept would fail at once: wait until a connection has ended.
     bool exhausted = result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS;
-    if (exhausted) accept_paused = true; else arm_accept();
+    if (exhausted) accept_paused = true;
+    else arm_accept();
 }
 
 static void complete(const struct io_uring_cqe *cqe) {

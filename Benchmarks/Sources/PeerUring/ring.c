@@ -54,8 +54,12 @@ static void enter(unsigned wait, unsigned flags, const struct __kernel_timespec 
     unsigned queued = publish_submissions();
     int result = io_uring_enter2((unsigned)ring.enter_ring_fd, queued, wait, flags, (void *)&argument, sizeof argument);
     switch (result) {
-    case -EINTR: case -ETIME: case -EAGAIN: case -EBUSY: break;
-    default: if (result < 0) fail("io_uring_enter", -result);
+    case -EINTR:
+    case -ETIME:
+    case -EAGAIN:
+    case -EBUSY: break;
+    default:
+        if (result < 0) fail("io_uring_enter", -result);
     }
     if (*ring.sq.khead == ring.sq.sqe_tail) messages_used = 0;
 }
