@@ -90,6 +90,7 @@ typedef struct ct_slot {
     uint16_t lost;              // the error by which ct_send_now() learnt of a lost connection: the kernel tells it once
     // The engine's own. Zero when the slot is opened; nothing in it is allocated, so what has begun cannot fail for want of memory.
     union {
+        uint64_t engine[2];             // all of it: the first member is the one that an initialiser makes zero
         struct {
             uint32_t later_next;        // the list of those who wait for a submission entry: index + 1
             uint8_t later;              // what for: CT_LATER_*; 0: not on the list
@@ -102,7 +103,6 @@ typedef struct ct_slot {
             int32_t connect_error;      // while CT_CONNECTED
             uint8_t readiness;          // what the last edges said, and what is to be done: CT_READABLE and the like
         } epoll;
-        uint64_t engine[2];             // the room there is
     };
 } ct_slot;
 _Static_assert(sizeof(ct_slot) == 64, "a slot is one cache line");
