@@ -207,7 +207,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 
     private func connected(_ channel: Channel, _ result: Int32) {
-        channel.ending?.connected = nil
+        channel.own.ending?.connected = nil
         guard self.channel === channel else {
             channel.closeNow(.immediate)
             return

@@ -108,10 +108,10 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
     func begin() {
         guard let continuation else { return }
         self.continuation = nil
-        let outer = channel.writing.isAdmitted
-        channel.writing.isAdmitted = true
+        let outer = channel.own.writing.isAdmitted
+        channel.own.writing.isAdmitted = true
         handle = channel.writeFromTail(content, .continuation(continuation))
-        channel.writing.isAdmitted = outer
+        channel.own.writing.isAdmitted = outer
         if flush { channel.flushFromTail() }
     }
 

@@ -7,7 +7,7 @@ extension Channel {
     /// and `.reset` cut a drain short. Any thread. On the channel's loop handlers may be called before it returns: see
     /// ``ChannelHandler``.
     public func close(_ mode: CloseMode = .graceful) {
-        onLoop { self.close(mode, from: self.last) }
+        onLoop { self.close(mode, from: self.own.last) }
     }
 
     /// To the next handler from `start` on that wants it, or past all of them. The channel's loop.
@@ -29,17 +29,17 @@ extension Channel {
     }
 
     private func awaitClosed(_ continuation: UnsafeContinuation<Void, Never>) {
-        if state == .closed { continuation.resume() } else { ensureEnding().waiters.append(continuation) }
+        if own.state == .closed { continuation.resume() } else { ensureEnding().waiters.append(continuation) }
     }
 
     /// Ends the output: what is queued is sent, then the end of stream; the channel still reads. Later writes fail with
     /// `.outputShutDown`, as do those of tasks that still wait for their turn. Any thread.
     public func shutdownOutput() {
         onLoop {
-            guard self.state == .active, !self.writing.isShutDown else { return }
-            self.writing.isShutDown = true
+            guard self.own.state == .active, !self.own.writing.isShutDown else { return }
+            self.own.writing.isShutDown = true
             self.refuseWaiting()
-            if let queue = self.queue {
+            if let queue = self.own.queue {
                 queue.flush()
                 self.listDirty()
             } else {
@@ -49,17 +49,16 @@ extension Channel {
     }
 
     func ensureEnding() -> ChannelEnding {
-        if let ending { return ending }
+        if let ending = own.ending { return ending }
         let fresh = ChannelEnding()
-        ending = fresh
+        own.ending = fresh
         return fresh
     }
 
     // MARK: The ways to an end
 
     func closeNow(_ mode: CloseMode) {
-        eventLoop.assertOnLoop()
-        switch (state, mode) {
+        switch (own.state, mode) {
         case (.active, .drain(let duration)): drain(within: duration)
         case (.draining, .drain(let duration)): limitEnd(to: duration)
         case (.opening, _), (.active, _), (.draining, _): tearDown(resetting: mode == .reset)
@@ -70,8 +69,7 @@ extension Channel {
 
     /// Something failed that ends the connection: the handlers hear of it, then it closes.
     func fail(_ error: TransportError) {
-        eventLoop.assertOnLoop()
-        guard state != .closing, state != .closed else { return }
+        guard own.state != .closing, own.state != .closed else { return }
         tellFailure(error)
         tearDown(resetting: false)
     }
@@ -79,7 +77,7 @@ extension Channel {
     /// A write failed that nobody waits for: behind it the stream would have a hole that nobody knows of. What was accepted
     /// and flushed before it is still sent, and then the peer gets a reset, not an end that looks like a whole stream.
     func breakOff(_ error: TransportError) {
-        guard state == .active || state == .draining else { return fail(error) }
+        guard own.state == .active || own.state == .draining else { return fail(error) }
         let ending = ensureEnding()
         guard !ending.isBroken else { return }
         ending.isBroken = true
@@ -92,39 +90,39 @@ extension Channel {
     private func tellFailure(_ error: TransportError) {
         let ending = ensureEnding()
         if ending.cause == nil { ending.cause = error }
-        if state != .opening { first.call(.error) { $0.handler.errorCaught($0, error) } }
+        if own.state != .opening { own.first.call(.error) { $0.handler.errorCaught($0, error) } }
     }
 
     private func drain(within duration: Duration?) {
         noteEnd()
         stopTaking()
         if let duration { limitEnd(to: duration) }
-        if let queue { queue.flush() }
+        if let queue = own.queue { queue.flush() }
         continueDraining()
     }
 
     /// Neither writes nor bytes from the peer are taken any more.
     private func stopTaking() {
-        guard state == .active else { return }
-        state = .draining
+        guard own.state == .active else { return }
+        own.state = .draining
         levels.close()
         dropHeld()
         // Whoever held reading back: the peer may read only when it is read from.
-        if !reading.holds.isEmpty, !reading.isEnded, let slot { _ = ct_receive_start(eventLoop.core, slot) }
+        if !own.reading.holds.isEmpty, !own.reading.isEnded, let slot { _ = ct_receive_start(eventLoop.core, slot) }
         refuseWaiting()
     }
 
     /// One step further: the queue, then the end of stream, then the peer's.
     func continueDraining() {
-        guard state == .draining, let slot, let ending else { return }
-        if let queue, !ending.isBroken || queue.hasFlushed {
+        guard own.state == .draining, let slot, let ending = own.ending else { return }
+        if let queue = own.queue, !ending.isBroken || queue.hasFlushed {
             listDirty()
             return
         }
         if ending.isBroken { return awaitDelivery() }
         finishOutput()
-        if state != .draining { return }
-        if reading.isEnded {
+        if own.state != .draining { return }
+        if own.reading.isEnded {
             tearDown(resetting: false)
         } else if ct_receive_start(eventLoop.core, slot) < 0 {
             // Also when reading was held back: the peer's end must be seen.
@@ -137,14 +135,14 @@ extension Channel {
 
     /// The queue is empty and nothing more will come: the peer gets the end of stream.
     func finishOutput() {
-        guard !writing.isFinished, let slot else { return }
-        writing.isFinished = true
+        guard !own.writing.isFinished, let slot else { return }
+        own.writing.isFinished = true
         // Failing means that the connection is gone. Whoever reads is told why, behind the bytes that came before.
         let isSent = ct_socket_shutdown_output(slot.pointee.fd) == 0
-        if reading.isEnded {
+        if own.reading.isEnded {
             tearDown(resetting: false)
-        } else if isSent, state == .active {
-            first.call(.userEvent) { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
+        } else if isSent, own.state == .active {
+            own.first.call(.userEvent) { $0.handler.userEvent($0, ChannelNotice.outputShutDown) }
         }
     }
 
@@ -157,13 +155,13 @@ extension Channel {
     /// Closes once the peer's kernel has everything that ours accepted: a reset destroys what is still under way. The
     /// deadline of the end bounds it.
     private func awaitDelivery(after pause: Duration = Channel.firstLook) {
-        guard state == .draining, let slot, let ending, ending.look == nil else { return }
+        guard own.state == .draining, let slot, let ending = own.ending, ending.look == nil else { return }
         if ct_socket_unsent(slot.pointee.fd) <= 0 {
             tearDown(resetting: ending.isBroken)
             return
         }
         let look = CallbackTimer { [unowned self] in
-            self.ending?.look = nil
+            self.own.ending?.look = nil
             self.awaitDelivery(after: min(pause * 2, Channel.longestLook))
         }
         ending.look = look
@@ -188,11 +186,11 @@ extension Channel {
 
     /// The time is over.
     func cutOff() {
-        switch state {
+        switch own.state {
         case .closing:
             // Memory of zero-copy sends is the kernel's until the peer has read it, which this one does not do.
             if let slot { ct_slot_reset(eventLoop.core, slot) }
-        case .draining where writing.isFinished && zeroCopy?.isOutstanding != true:
+        case .draining where own.writing.isFinished && own.zeroCopy?.isOutstanding != true:
             // The kernel has everything, and the peer its end of stream: all that is missing is the peer's own.
             tearDown(resetting: false)
         case .opening, .active, .draining:
@@ -207,23 +205,23 @@ extension Channel {
     // MARK: Leaving: a graceful shutdown
 
     func beginLeaving(_ departure: Departure) {
-        guard state != .closed else { return }
+        guard own.state != .closed else { return }
         let ending = ensureEnding()
         departure.joined()
         ending.departures.append(departure)
-        if state == .opening { return tearDown(resetting: false) }
-        guard state == .active, ending.departures.count == 1 else { return continueDraining() }
-        ending.wasIdle = queue == nil
-        tellShutdown(from: first)
+        if own.state == .opening { return tearDown(resetting: false) }
+        guard own.state == .active, ending.departures.count == 1 else { return continueDraining() }
+        ending.wasIdle = own.queue == nil
+        tellShutdown(from: own.first)
         // Somebody has work under way.
-        if state == .active { ending.wasIdle = false }
+        if own.state == .active { ending.wasIdle = false }
     }
 
     /// To the next handler from `start` on that wants to know; behind the last one the channel closes.
     func tellShutdown(from start: PipelineLink) {
         let isTold = start.call(.shutdown) { $0.handler.shutdownBegan($0) }
         // The shutdown's own deadline limits it.
-        if !isTold, state == .active { drain(within: nil) }
+        if !isTold, own.state == .active { drain(within: nil) }
     }
 
     private func tellDepartures(of ending: ChannelEnding?) {
@@ -247,16 +245,15 @@ extension Channel {
     /// The last step: the descriptor is closed when nothing of the kernel's is under way any more. The peer gets the end of
     /// stream only if everything that was accepted is the kernel's, and a reset otherwise.
     func tearDown(resetting: Bool) {
-        eventLoop.assertOnLoop()
-        guard state != .closing, state != .closed else { return }
+        guard own.state != .closing, own.state != .closed else { return }
         noteEnd()
-        let hasHole = ending?.isBroken == true || (queue?.unsentBytes ?? 0) > 0
+        let hasHole = own.ending?.isBroken == true || (own.queue?.unsentBytes ?? 0) > 0
         let resets = resetting || hasHole
-        state = .closing
+        own.state = .closing
         levels.close()
         dropHeld()
-        ending?.look?.disarm(on: eventLoop)
-        ending?.look = nil
+        own.ending?.look?.disarm(on: eventLoop)
+        own.ending?.look = nil
         guard let slot else { return }
         if resets {
             ct_slot_reset(eventLoop.core, slot)
@@ -264,7 +261,7 @@ extension Channel {
             if configuration.lingers { _ = ct_socket_set_linger(slot.pointee.fd, false, 0) }
             ct_slot_close(eventLoop.core, slot)
             // Until then the kernel may read memory of ours on behalf of a peer that reads nothing.
-            if zeroCopy?.isOutstanding == true { limitEnd(to: CloseMode.gracefulTime) }
+            if own.zeroCopy?.isOutstanding == true { limitEnd(to: CloseMode.gracefulTime) }
         }
         refuseWaiting()
         failQueue()
@@ -272,22 +269,21 @@ extension Channel {
 
     /// The descriptor is closed; the slot is somebody else's.
     func finishClose() {
-        eventLoop.assertOnLoop()
-        guard let slot, state == .closing else { return }
-        state = .closed
+        guard let slot, own.state == .closing else { return }
+        own.state = .closed
         self.slot = nil
-        ending?.timer?.disarm(on: eventLoop)
-        ending?.timer = nil
+        own.ending?.timer?.disarm(on: eventLoop)
+        own.ending?.timer = nil
         failQueue()
         // Nobody hears of a write behind the end.
         eventLoop.tellCompletions()
-        if writing.isListed { eventLoop.dirty.remove(self) }
-        if reading.isListed { eventLoop.readers.remove(self) }
+        if own.writing.isListed { eventLoop.dirty.remove(self) }
+        if own.reading.isListed { eventLoop.readers.remove(self) }
         eventLoop.channels.remove(at: Int(slot.pointee.index))
-        if reading.wasActive { first.call(.inactive) { $0.handler.channelInactive($0) } }
+        if own.reading.wasActive { own.first.call(.inactive) { $0.handler.channelInactive($0) } }
         pipeline.removeAll()
-        let ending = ending
-        self.ending = ending?.cause == nil ? nil : ending
+        let ending = own.ending
+        own.ending = ending?.cause == nil ? nil : ending
         ending?.onClosed?()
         ending?.onClosed = nil
         ending?.connected = nil

@@ -8,9 +8,9 @@ extension Channel {
         eventLoop.assertOnLoop()
         if event.result > 0, let data = event.data, let chunk = event.chunk {
             // While closing, bytes are dropped: what the peer still sends has no reader any more.
-            if state == .active {
+            if own.state == .active {
                 let bytes = ReadBytes(start: UnsafeRawPointer(data), count: Int(event.result), chunk: chunk)
-                if reading.holds.isEmpty, held == nil { deliver(bytes) } else { hold(bytes) }
+                if own.reading.holds.isEmpty, own.held == nil { deliver(bytes) } else { hold(bytes) }
             }
         } else if event.result <= 0, event.result != -EAGAIN {
             endOfInput(event.result)
@@ -20,41 +20,41 @@ extension Channel {
 
     @inline(__always)
     private func deliver(_ bytes: borrowing ReadBytes) {
-        reading.owesComplete = true
-        if !reading.isListed {
-            reading.isListed = true
+        own.reading.owesComplete = true
+        if !own.reading.isListed {
+            own.reading.isListed = true
             eventLoop.readers.append(self)
         }
         let bytes = copy bytes
-        first.call(.read) { $0.handler.channelRead($0, bytes) }
+        own.first.call(.read) { $0.handler.channelRead($0, bytes) }
     }
 
     /// No more bytes for this channel in this turn. The end of input may have told it already, and left the channel on the
     /// turn's list.
     func completeRead() {
-        guard reading.owesComplete else { return }
-        reading.owesComplete = false
-        if state == .active { first.call(.readComplete) { $0.handler.channelReadComplete($0) } }
+        guard own.reading.owesComplete else { return }
+        own.reading.owesComplete = false
+        if own.state == .active { own.first.call(.readComplete) { $0.handler.channelReadComplete($0) } }
     }
 
     private func endOfInput(_ result: Int32) {
-        guard !reading.isEnded else { return }
-        if let held, state == .active {
+        guard !own.reading.isEnded else { return }
+        if let held = own.held, own.state == .active {
             held.end = result
             return
         }
         // The end stays behind the data, and behind its completion: what is asked for there must not close the channel before
         // the end was told.
-        if state == .active { completeRead() }
-        reading.isEnded = true
+        if own.state == .active { completeRead() }
+        own.reading.isEnded = true
         if result < 0 {
             fail(TransportError(call: .receive, errno: -result))
             return
         }
-        switch state {
+        switch own.state {
         case .active:
-            first.call(.inputClosed) { $0.handler.inputClosed($0) }
-            if state == .active, !configuration.allowsHalfClosure || writing.isShutDown { closeNow(.graceful) }
+            own.first.call(.inputClosed) { $0.handler.inputClosed($0) }
+            if own.state == .active, !configuration.allowsHalfClosure || own.writing.isShutDown { closeNow(.graceful) }
         case .draining: continueDraining()
         case .opening, .closing, .closed: break
         }
@@ -84,13 +84,14 @@ extension Channel {
     // What is wanted (holds) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never changes
     // what is wanted (netty#17049).
     func holdReading(_ isHeld: Bool, _ hold: ReadingHolds) {
-        eventLoop.assertOnLoop()
-        let before = reading.holds
-        if isHeld { reading.holds.insert(hold) } else { reading.holds.remove(hold) }
-        guard before.isEmpty != reading.holds.isEmpty, state == .active, !reading.isEnded, let slot else { return }
-        if !reading.holds.isEmpty {
+        let before = own.reading.holds
+        if isHeld { own.reading.holds.insert(hold) } else { own.reading.holds.remove(hold) }
+        guard before.isEmpty != own.reading.holds.isEmpty, own.state == .active, !own.reading.isEnded, let slot else {
+            return
+        }
+        if !own.reading.holds.isEmpty {
             ct_receive_stop(eventLoop.core, slot)
-        } else if held != nil {
+        } else if own.held != nil {
             scheduleHeld()
         } else {
             startReceiving(slot)
@@ -105,24 +106,24 @@ extension Channel {
     // MARK: What came while reading was off
 
     private func hold(_ bytes: borrowing ReadBytes) {
-        let held = self.held ?? HeldInput()
-        self.held = held
+        let held = own.held ?? HeldInput()
+        own.held = held
         held.input.append(bytes)
         // Between switching on and delivering, the kernel may still hand over what the stop came too late for.
-        if reading.holds.isEmpty { scheduleHeld() }
+        if own.reading.holds.isEmpty { scheduleHeld() }
     }
 
     /// Not at once: reading is often switched on from within an event of this very channel.
     private func scheduleHeld() {
-        guard let held, !held.isScheduled else { return }
+        guard let held = own.held, !held.isScheduled else { return }
         held.isScheduled = true
         eventLoop.post(ClosureWork { _ in self.deliverHeld() })
     }
 
     private func deliverHeld() {
-        guard let held else { return }
+        guard let held = own.held else { return }
         held.isScheduled = false
-        while state == .active, reading.holds.isEmpty {
+        while own.state == .active, own.reading.holds.isEmpty {
             guard let buffer = held.input.removeFirst() else {
                 finishHeld(held)
                 return
@@ -134,19 +135,19 @@ extension Channel {
     }
 
     private func finishHeld(_ held: HeldInput) {
-        self.held = nil
+        own.held = nil
         completeRead()
-        guard state == .active, !reading.isEnded else { return }
+        guard own.state == .active, !own.reading.isEnded else { return }
         if let end = held.end {
             endOfInput(end)
-        } else if reading.holds.isEmpty, let slot {
+        } else if own.reading.holds.isEmpty, let slot {
             startReceiving(slot)
         }
     }
 
     /// The channel takes no more bytes: those that are kept have no reader any more, but their end counts.
     func dropHeld() {
-        if held?.end != nil { reading.isEnded = true }
-        held = nil
+        if own.held?.end != nil { own.reading.isEnded = true }
+        own.held = nil
     }
 }

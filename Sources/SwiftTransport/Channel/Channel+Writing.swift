@@ -94,7 +94,7 @@ extension Channel {
     /// As from behind the last handler. The channel's loop.
     @discardableResult
     func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
-        write(buffer, completion, from: last)
+        write(buffer, completion, from: own.last)
     }
 
     @discardableResult
@@ -102,11 +102,11 @@ extension Channel {
         switch content {
         case .bytes(let buffer): writeFromTail(buffer, completion)
         case .file(let file): enqueue(file, completion)
-        case .message(let message): write(message: message, completion, from: last)
+        case .message(let message): write(message: message, completion, from: own.last)
         }
     }
 
-    func flushFromTail() { flush(from: last) }
+    func flushFromTail() { flush(from: own.last) }
 
     // MARK: Outwards, to the next handler from `start` on that wants it, or past all of them. The channel's loop
 

@@ -19,21 +19,28 @@ public final class Channel: Endpoint, @unchecked Sendable {
     let isAheadOfLoop = Atomic<Bool>(false)
     let levels: ChannelLevels
 
-    // The loop's thread only from here on. No access to one of these spans a call into user code.
-    @exclusivity(unchecked) var state = State.opening
-    @exclusivity(unchecked) var reading = Reading()
-    @exclusivity(unchecked) var writing = Writing()
-    @exclusivity(unchecked) var first = PipelineLink.end
-    @exclusivity(unchecked) var last = PipelineLink.end
-    @exclusivity(unchecked) var queue: OutboundQueue?
-    @exclusivity(unchecked) var nextHandle = WriteHandle.first()
-    @exclusivity(unchecked) var held: HeldInput?
-    @exclusivity(unchecked) var zeroCopy: ZeroCopySender?
-    @exclusivity(unchecked) var ending: ChannelEnding?
-    #if DEBUG
-        @exclusivity(unchecked) var unflushed = UnflushedWrites()
-    #endif
-    @exclusivity(unchecked) var waiting: WaitingWrites?
+    /// What is the loop's alone. One value, so that one promise covers it: no access to it spans a call into user code.
+    @exclusivity(unchecked) var own = Own()
+
+    /// What only the loop's thread looks at and changes.
+    struct Own {
+        var state = State.opening
+        var reading = Reading()
+        var writing = Writing()
+        /// The ends of the pipeline.
+        var first = PipelineLink.end
+        var last = PipelineLink.end
+        var queue: OutboundQueue?
+        /// What the next write is called.
+        var nextHandle = WriteHandle.first()
+        var held: HeldInput?
+        var zeroCopy: ZeroCopySender?
+        var ending: ChannelEnding?
+        var waiting: WaitingWrites?
+        #if DEBUG
+            var unflushed = UnflushedWrites()
+        #endif
+    }
 
     /// Where a channel is in its life.
     enum State: UInt8 {
@@ -82,7 +89,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
     init(eventLoop: EventLoop, configuration: ChannelConfiguration) {
         self.configuration = configuration
         levels = ChannelLevels(configuration.waterMark)
-        if let threshold = configuration.zeroCopyThreshold { zeroCopy = ZeroCopySender(threshold: threshold) }
+        if let threshold = configuration.zeroCopyThreshold { own.zeroCopy = ZeroCopySender(threshold: threshold) }
         super.init(eventLoop: eventLoop)
     }
 
@@ -96,21 +103,20 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// The descriptor is connected: the handlers are told, and reading starts.
     func becomeActive() {
-        eventLoop.assertOnLoop()
-        guard state == .opening, let slot else { return }
-        state = .active
-        reading.wasActive = true
+        guard own.state == .opening, let slot else { return }
+        own.state = .active
+        own.reading.wasActive = true
         configuration.applyConnected(to: slot.pointee.fd)
         levels.open()
-        first.call(.active) { $0.handler.channelActive($0) }
+        own.first.call(.active) { $0.handler.channelActive($0) }
         // Also when it was closed just now: a drain ends with the peer's end of stream.
-        if state == .active || state == .draining, reading.holds.isEmpty { startReceiving(slot) }
+        if own.state == .active || own.state == .draining, own.reading.holds.isEmpty { startReceiving(slot) }
     }
 
     override func handle(_ event: ct_event) {
         switch event.kind {
         case CT_EVENT_CLOSED: finishClose()
-        case CT_EVENT_CONNECT: ending?.connected?(event.result)
+        case CT_EVENT_CONNECT: own.ending?.connected?(event.result)
         case CT_EVENT_NOTIFICATION: notified(event)
         default: break
         }

@@ -5,8 +5,8 @@ extension Channel {
     @inline(__always)
     func noteWrite() {
         #if DEBUG
-            guard !unflushed.isListed else { return }
-            unflushed.isListed = true
+            guard !own.unflushed.isListed else { return }
+            own.unflushed.isListed = true
             eventLoop.written.append(self)
         #endif
     }
@@ -47,18 +47,18 @@ extension EventLoop {
 
     extension Channel {
         private var oldestUnflushed: WriteHandle? {
-            guard state == .active, let queue else { return nil }
+            guard own.state == .active, let queue = own.queue else { return nil }
             let waiting = queue.flushedCount..<queue.count
             guard waiting.contains(where: { !queue[$0].isCancelled }) else { return nil }
-            return nextHandle.advanced(by: -waiting.count)
+            return own.nextHandle.advanced(by: -waiting.count)
         }
 
         fileprivate func lookAtUnflushed() {
             warnOfUnflushed(after: UnflushedWrites.longest)
             let oldest = oldestUnflushed
-            if unflushed.oldest != oldest { unflushed.since = eventLoop.now }
-            unflushed.oldest = oldest
-            unflushed.isListed = oldest != nil && lookAgain()
+            if own.unflushed.oldest != oldest { own.unflushed.since = eventLoop.now }
+            own.unflushed.oldest = oldest
+            own.unflushed.isListed = oldest != nil && lookAgain()
         }
 
         private func lookAgain() -> Bool {
@@ -72,7 +72,8 @@ extension EventLoop {
         }
 
         private func warnOfUnflushed(after time: UInt64) {
-            guard let oldest = unflushed.oldest, oldest == oldestUnflushed, eventLoop.now >= unflushed.since + time
+            guard let oldest = own.unflushed.oldest, oldest == oldestUnflushed,
+                eventLoop.now >= own.unflushed.since + time
             else {
                 return
             }

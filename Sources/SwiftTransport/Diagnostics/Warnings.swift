@@ -32,7 +32,7 @@
         /// The channel by the types of its handlers: what tells channels apart in a program. The loop's thread only.
         var nameForWarnings: String {
             var names: [String] = []
-            var candidate = first
+            var candidate = own.first
             while let context = candidate.context {
                 names.append(
                     context.handler is InboundBridge ? "its task" : String(describing: type(of: context.handler)))

@@ -69,7 +69,7 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
 
     /// What a reader is told whose channel was closed at this end. A clean end only if it was somebody's wish.
     private func outcomeOfClose(_ channel: Channel) -> Outcome {
-        if let cause = channel.ending?.cause { return .failure(.closed(by: cause)) }
+        if let cause = channel.own.ending?.cause { return .failure(.closed(by: cause)) }
         return isShuttingDown ? .failure(TransportError(.shuttingDown, call: .receive)) : .success(nil)
     }
 

@@ -58,7 +58,7 @@ extension EventLoop {
         var index = 0
         while index < readers.count {
             readers[index].with { channel in
-                channel.reading.isListed = false
+                channel.own.reading.isListed = false
                 channel.completeRead()
                 endLap(channel)
             }

@@ -43,7 +43,7 @@ extension Channel {
 
     /// A message that reached the head of the pipeline without becoming bytes (W7).
     func refuseMessage(_ completion: WriteCompletion) {
-        guard state == .active else { return refuse(0, completion) }
+        guard own.state == .active else { return refuse(0, completion) }
         let error = TransportError(.unencodableMessage)
         eventLoop.tellRefusal(completion, error)
         if completion.kind == .none { breakOff(error) }
@@ -59,25 +59,25 @@ extension Channel {
             refuse(size, completion)
             return nil
         }
-        if let queue { return queue }
+        if let queue = own.queue { return queue }
         let fresh = eventLoop.outboundMemory.takeQueue()
-        queue = fresh
+        own.queue = fresh
         return fresh
     }
 
     @inline(__always)
     private func takes(_ size: Int) -> Bool {
         let pending = levels.pending
-        return state == .active && !writing.isShutDown && (pending == 0 || pending &+ size <= levels.hardLimit)
+        return own.state == .active && !own.writing.isShutDown && (pending == 0 || pending &+ size <= levels.hardLimit)
             && !eventLoop.outbound.wouldExceed(size, holding: pending)
     }
 
     /// The same once what is flushed has been sent, or for a write that has waited for its turn.
     @inline(never)
     func takesNow(_ size: Int) -> Bool {
-        guard state == .active, !writing.isShutDown else { return false }
+        guard own.state == .active, !own.writing.isShutDown else { return false }
         sendAhead()
-        return takes(size) || writing.isAdmitted
+        return takes(size) || own.writing.isAdmitted
     }
 
     /// A write that nobody waits for must not vanish from the middle of a stream: it ends the channel, as the policy may ask
@@ -101,12 +101,12 @@ extension Channel {
     }
 
     private func refusal(_ size: Int) -> TransportError {
-        switch state {
+        switch own.state {
         case .opening: TransportError(.notYetConnected)
-        case .active where writing.isShutDown: TransportError(.outputShutDown)
+        case .active where own.writing.isShutDown: TransportError(.outputShutDown)
         case .active where levels.pending &+ size > levels.hardLimit: TransportError(.outboundQueueFull)
         case .active: TransportError(.loopBudgetExhausted)
-        case .draining, .closing, .closed: .closed(by: ending?.cause)
+        case .draining, .closing, .closed: .closed(by: own.ending?.cause)
         }
     }
 
@@ -140,8 +140,8 @@ extension Channel {
     private func append(_ entry: OutboundEntry, _ queue: OutboundQueue) -> WriteHandle {
         queue.append(entry)
         noteWrite()
-        let handle = nextHandle
-        nextHandle = handle.advanced(by: 1)
+        let handle = own.nextHandle
+        own.nextHandle = handle.advanced(by: 1)
         // Counted after the entry is linked (W9).
         count(entry.weight &+ WaterMark.entryOverhead.bytes)
         if levels.pending > levels.high { crossedHighMark(queue) }
@@ -166,12 +166,12 @@ extension Channel {
     /// The handle of a write that went through other handlers: that of the newest entry, if it carries this very promise.
     func passedOn(_ completion: WriteCompletion) -> WriteHandle {
         guard completion.kind != .none,
-            let newest = queue?.newest
+            let newest = own.queue?.newest
         else { return .stale }
         guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
             return .stale
         }
-        return nextHandle.advanced(by: -1)
+        return own.nextHandle.advanced(by: -1)
     }
 
     func cancelQueued(_ handle: WriteHandle) -> Bool {
@@ -183,7 +183,7 @@ extension Channel {
     /// channel ends, because the rest of it would never come. Returns who would have been told; `nil`: it is over already.
     func giveUp(_ handle: WriteHandle) {
         guard let (queue, index) = place(of: handle) else { return }
-        let begun = writing.inFlight ? queue.gatheredCount : queue.headOffset > 0 ? 1 : 0
+        let begun = own.writing.inFlight ? queue.gatheredCount : queue.headOffset > 0 ? 1 : 0
         if takeBack(index, of: queue, from: begun) { return }
         let waiting = queue.forget(index)
         guard waiting.kind != .none else { return }
@@ -196,8 +196,8 @@ extension Channel {
     }
 
     private func place(of handle: WriteHandle) -> (queue: OutboundQueue, index: Int)? {
-        guard let queue,
-            let index = nextHandle.advanced(by: -queue.count).distance(to: handle), index < queue.count
+        guard let queue = own.queue,
+            let index = own.nextHandle.advanced(by: -queue.count).distance(to: handle), index < queue.count
         else { return nil }
         return (queue, index)
     }

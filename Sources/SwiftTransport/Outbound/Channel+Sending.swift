@@ -8,8 +8,7 @@ extension Channel {
     private static let bytesPerSend = 1 << 20
 
     func flushQueue() {
-        eventLoop.assertOnLoop()
-        guard let queue, state == .active else { return }
+        guard let queue = own.queue, own.state == .active else { return }
         queue.flush()
         listDirty()
         if levels.pending > levels.high {
@@ -20,28 +19,27 @@ extension Channel {
 
     @inline(__always)
     func listDirty() {
-        guard !writing.isListed, !writing.inFlight else { return }
-        writing.isListed = true
+        guard !own.writing.isListed, !own.writing.inFlight else { return }
+        own.writing.isListed = true
         eventLoop.dirty.append(self)
     }
 
     /// End of the turn: what is flushed goes to the kernel, one send per channel.
     func sendQueued() {
-        eventLoop.assertOnLoop()
-        writing.isListed = false
-        writing.isFull = false
-        if writing.owesWritable { tellWritableAgain() }
-        if waiting != nil { admitWaiting() }
-        guard !writing.inFlight, state == .active || state == .draining, let slot, let queue,
+        own.writing.isListed = false
+        own.writing.isFull = false
+        if own.writing.owesWritable { tellWritableAgain() }
+        if own.waiting != nil { admitWaiting() }
+        guard !own.writing.inFlight, own.state == .active || own.state == .draining, let slot, let queue = own.queue,
             queue.hasFlushed
         else { return }
         do throws(TransportError) {
             if try send(queue, slot) {
-                writing.inFlight = true
+                own.writing.inFlight = true
             } else {
                 // Nothing but empty and cancelled writes, perhaps before a file: their turn has come.
                 complete(bytes: 0)
-                if let queue = self.queue, queue.hasFlushed { listDirty() }
+                if let queue = own.queue, queue.hasFlushed { listDirty() }
             }
         } catch {
             sendFailed(error)
@@ -53,20 +51,22 @@ extension Channel {
     /// for these writes is told at the end of the turn, behind those whose writes ended earlier.
     @inline(never)
     func sendAhead() {
-        guard state == .active, !writing.inFlight, !writing.isFull, !writing.isShutDown, let slot else { return }
+        guard own.state == .active, !own.writing.inFlight, !own.writing.isFull, !own.writing.isShutDown, let slot else {
+            return
+        }
         let vectors = eventLoop.vectors
         var left = Self.bytesPerSend
-        while left > 0, let queue, queue.hasFlushed, !queue.startsWithFile {
+        while left > 0, let queue = own.queue, queue.hasFlushed, !queue.startsWithFile {
             let count = queue.gather(vectors, limit: Self.vectorsPerSend, bytes: left)
-            if count > 0, let zeroCopy, zeroCopy.wants(vectors[0].iov_len) { return }
+            if count > 0, let zeroCopy = own.zeroCopy, zeroCopy.wants(vectors[0].iov_len) { return }
             let bytes = (0..<count).reduce(0) { $0 + vectors[$1].iov_len }
             let sent = count > 0 ? Int(ct_send_now(eventLoop.core, slot, vectors, UInt32(count))) : 0
             // A failure is met again, and told, by the send at the end of the turn.
-            writing.isFull = sent < bytes
+            own.writing.isFull = sent < bytes
             if sent < 0 { return }
             take(sent, from: queue)
             giveBackIfEmpty()
-            if writing.isFull { return }
+            if own.writing.isFull { return }
             left -= sent
         }
     }
@@ -82,7 +82,7 @@ extension Channel {
             throw TransportError(call: .pread, errno: Int32(-count), subject: file?.name)
         }
         if count == 0 { return false }
-        if let zeroCopy, zeroCopy.wants(vectors[0].iov_len),
+        if let zeroCopy = own.zeroCopy, zeroCopy.wants(vectors[0].iov_len),
             !queue.isWindow(vectors[0])
         {
             // Alone: small headers do not belong into a zero-copy vector (netty#16130).
@@ -96,11 +96,10 @@ extension Channel {
     }
 
     func sent(_ event: ct_event) {
-        eventLoop.assertOnLoop()
-        writing.inFlight = false
-        if let zeroCopy, zeroCopy.isInFlight, zeroCopy.sent(event) {
+        own.writing.inFlight = false
+        if let zeroCopy = own.zeroCopy, zeroCopy.isInFlight, zeroCopy.sent(event) {
             // The kernel would not do it without a copy: the same bytes once more, with one.
-            if state == .closing { failQueue() } else { listDirty() }
+            if own.state == .closing { failQueue() } else { listDirty() }
             return
         }
         if event.result >= 0 {
@@ -109,9 +108,9 @@ extension Channel {
             sendFailed(TransportError(call: .send, errno: -event.result))
             return
         }
-        if let queue, state == .active || state == .draining, queue.hasFlushed {
+        if let queue = own.queue, own.state == .active || own.state == .draining, queue.hasFlushed {
             listDirty()
-        } else if state == .closing {
+        } else if own.state == .closing {
             failQueue()
         }
     }
@@ -119,25 +118,25 @@ extension Channel {
     /// A file that cannot be read fails its own write, if nothing of it was sent and somebody waits for it; anything else ends
     /// the channel, because the stream would have a hole.
     private func sendFailed(_ error: TransportError) {
-        guard error.call == .pread, state == .active || state == .draining else {
-            if state == .closing { failQueue() } else { fail(error) }
+        guard error.call == .pread, own.state == .active || own.state == .draining else {
+            if own.state == .closing { failQueue() } else { fail(error) }
             return
         }
-        if let entry = queue?.headUntouched, entry.kind != .none {
+        if let entry = own.queue?.headUntouched, entry.kind != .none {
             drop(entry, error)
             eventLoop.tellCompletions()
             giveBackIfEmpty()
             // No send may follow that would do it.
             updateWritability()
             admitWaiting()
-            if self.queue != nil {
+            if own.queue != nil {
                 listDirty()
-            } else if state != .active || writing.isShutDown {
+            } else if own.state != .active || own.writing.isShutDown {
                 completedWhileEnding()
             }
         } else {
             // What stands behind it is behind the hole.
-            queue?.unflush()
+            own.queue?.unflush()
             breakOff(error)
         }
     }
@@ -146,13 +145,13 @@ extension Channel {
 
     /// The kernel took `bytes`.
     private func complete(bytes: Int) {
-        guard let queue else { return }
+        guard let queue = own.queue else { return }
         take(bytes, from: queue)
         eventLoop.tellCompletions()
         giveBackIfEmpty()
         if levels.flags != 0 { updateWritability() }
-        if waiting != nil { admitWaiting() }
-        if state != .active || writing.isShutDown { completedWhileEnding() }
+        if own.waiting != nil { admitWaiting() }
+        if own.state != .active || own.writing.isShutDown { completedWhileEnding() }
     }
 
     /// Walks over what is flushed and takes out what is finished. Calls nobody: who waits is told later, in this order.
@@ -170,7 +169,7 @@ extension Channel {
             releaseSent(entry)
             if entry.kind != .none { eventLoop.completions.append(entry.completion, nil) }
         }
-        zeroCopy?.walked(isPartial: queue.headOffset > 0)
+        own.zeroCopy?.walked(isPartial: queue.headOffset > 0)
     }
 
     /// A part of the first write is gone (W20, P2).
@@ -186,22 +185,22 @@ extension Channel {
     /// Memory that the kernel still reads stays counted: it is what the marks and limits are about.
     @inline(__always)
     private func releaseSent(_ entry: OutboundEntry) {
-        if let zeroCopy, zeroCopy.hold(entry.owner, entry.count) { return count(entry.count) }
+        if let zeroCopy = own.zeroCopy, zeroCopy.hold(entry.owner, entry.count) { return count(entry.count) }
         OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
     }
 
     @inline(__always)
     private func giveBackIfEmpty() {
-        guard let queue, queue.isEmpty else { return }
+        guard let queue = own.queue, queue.isEmpty else { return }
         queue.releaseBlock(&eventLoop.outboundMemory)
         eventLoop.outboundMemory.giveBack(queue)
-        self.queue = nil
+        own.queue = nil
     }
 
     /// What a completion may have asked for while the queue was being walked, or what waited for an empty queue.
     private func completedWhileEnding() {
-        switch state {
-        case .active: if queue == nil { finishOutput() }
+        switch own.state {
+        case .active: if own.queue == nil { finishOutput() }
         case .draining: continueDraining()
         case .closing: failQueue()
         case .opening, .closed: break
@@ -213,10 +212,9 @@ extension Channel {
     /// Fails everything that is queued. Only when no send is in flight: until then the memory is the kernel's, and what
     /// it took is still a success (netty#17238).
     func failQueue() {
-        eventLoop.assertOnLoop()
-        guard !writing.inFlight, let queue else { return }
-        if let ending, ending.wasCutOff { ending.bytesDropped += queue.unsentBytes }
-        let error = TransportError.closed(by: ending?.cause)
+        guard !own.writing.inFlight, let queue = own.queue else { return }
+        if let ending = own.ending, ending.wasCutOff { ending.bytesDropped += queue.unsentBytes }
+        let error = TransportError.closed(by: own.ending?.cause)
         while !queue.isEmpty {
             drop(queue[0], error)
         }
@@ -226,7 +224,7 @@ extension Channel {
 
     /// Takes the first entry out; it ends with `error`.
     private func drop(_ entry: OutboundEntry, _ error: TransportError) {
-        guard let queue else { return }
+        guard let queue = own.queue else { return }
         let rest = queue.advanceHead(Int.max).taken
         _ = queue.removeFirst()
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
@@ -238,7 +236,7 @@ extension Channel {
 
     /// The kernel no longer reads the memory of a zero-copy send.
     func notified(_ event: ct_event) {
-        guard let zeroCopy else { return }
+        guard let zeroCopy = own.zeroCopy else { return }
         let released = zeroCopy.notified(event, &eventLoop.outboundMemory)
         guard released > 0 else { return }
         count(-released)

@@ -82,12 +82,12 @@ extension Channel {
     func updateWritabilityAhead() {
         guard levels.pending < levels.low, levels.flags == ChannelLevels.waterMark else { return updateWritability() }
         levels.setFlags(0)
-        writing.owesWritable = true
+        own.writing.owesWritable = true
     }
 
     /// The end of the turn.
     func tellWritableAgain() {
-        writing.owesWritable = false
+        own.writing.owesWritable = false
         _ = hasCaughtUp()
         tellWritability()
     }
@@ -96,9 +96,9 @@ extension Channel {
         guard changed != flags else { return }
         levels.setFlags(changed)
         guard (flags == 0) != (changed == 0) else { return }
-        if writing.owesWritable {
+        if own.writing.owesWritable {
             // They never heard that it was writable in between.
-            writing.owesWritable = false
+            own.writing.owesWritable = false
             return
         }
         if changed == 0 { _ = hasCaughtUp() }
@@ -109,7 +109,7 @@ extension Channel {
     /// does, the handlers are told, or who waits for it would wait for ever (netty#4739, netty#3565).
     @inline(__always)
     func caughtUp() {
-        if isAheadOfLoop.load(ordering: .relaxed), !writing.owesWritable, hasCaughtUp() { tellWritability() }
+        if isAheadOfLoop.load(ordering: .relaxed), !own.writing.owesWritable, hasCaughtUp() { tellWritability() }
     }
 
     private func hasCaughtUp() -> Bool {
@@ -120,6 +120,6 @@ extension Channel {
     }
 
     private func tellWritability() {
-        if state == .active { first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
+        if own.state == .active { own.first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
     }
 }

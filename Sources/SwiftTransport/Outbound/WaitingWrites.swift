@@ -29,27 +29,27 @@ final class WaitingWrites {
 extension Channel {
     /// Whether a write of a task has to wait: others wait already, or there is no room.
     func mustWait(_ size: Int) -> Bool {
-        guard state == .active, !writing.isShutDown else { return false }
-        return waiting?.next != nil || !takesNow(size)
+        guard own.state == .active, !own.writing.isShutDown else { return false }
+        return own.waiting?.next != nil || !takesNow(size)
     }
 
     func wait(_ write: AwaitedWrite) {
-        let waiting = self.waiting ?? WaitingWrites()
-        self.waiting = waiting
+        let waiting = own.waiting ?? WaitingWrites()
+        own.waiting = waiting
         waiting.append(write)
     }
 
     func stopWaiting(_ write: AwaitedWrite) -> Bool {
-        guard let waiting, waiting.remove(write) else { return false }
+        guard let waiting = own.waiting, waiting.remove(write) else { return false }
         admitWaiting()
         return true
     }
 
     /// There is room again: who has waited longest goes on first.
     func admitWaiting() {
-        while let waiting, state == .active {
+        while let waiting = own.waiting, own.state == .active {
             guard let write = waiting.next else {
-                self.waiting = nil
+                own.waiting = nil
                 return
             }
             guard takesNow(write.size) else { return }
@@ -60,9 +60,9 @@ extension Channel {
 
     /// No more writes are taken: who waits is told why.
     func refuseWaiting() {
-        while let waiting {
+        while let waiting = own.waiting {
             guard let write = waiting.next else {
-                self.waiting = nil
+                own.waiting = nil
                 return
             }
             waiting.removeFirst()

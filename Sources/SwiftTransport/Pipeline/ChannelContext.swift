@@ -59,7 +59,7 @@ public final class ChannelContext {
     /// Where what this handler sends outwards starts. Once it is gone: where what the channel itself sends does, because
     /// nothing may get past a handler that encrypts.
     @inline(__always)
-    private var outwards: PipelineLink { place == .gone ? channel.last : previous }
+    private var outwards: PipelineLink { place == .gone ? channel.own.last : previous }
 
     // MARK: Events, towards the application
 
@@ -103,7 +103,7 @@ public final class ChannelContext {
     }
 
     /// Tells the handlers behind this one that a graceful shutdown has begun. Behind the last one it closes the channel.
-    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.first : next) }
+    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.own.first : next) }
 
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {

@@ -11,7 +11,7 @@ public struct ChannelPipeline {
     @discardableResult
     public func addLast(_ handler: sending any ChannelHandler) -> Bool {
         channel.eventLoop.requireOnLoop()
-        return insert(handler, behind: channel.last)
+        return insert(handler, behind: channel.own.last)
     }
 
     /// Adds a handler before the first one. Returns false, and adds nothing, when the channel is closed.
@@ -51,7 +51,7 @@ public struct ChannelPipeline {
     }
 
     func context<H: ChannelHandler>(of type: H.Type) -> ChannelContext? {
-        var candidate = channel.first
+        var candidate = channel.own.first
         while let context = candidate.context {
             if context.handler is H { return context }
             candidate = context.next
@@ -61,7 +61,7 @@ public struct ChannelPipeline {
 
     /// Adds what a bootstrap made, in order.
     func append(_ handlers: [any ChannelHandler]) {
-        for handler in handlers { insert(handler, behind: channel.last) }
+        for handler in handlers { insert(handler, behind: channel.own.last) }
     }
 
     func add(_ handler: any ChannelHandler, _ place: HandlerPlace, of context: ChannelContext) -> Bool {
@@ -70,13 +70,13 @@ public struct ChannelPipeline {
         case .first: return insert(handler, behind: .end)
         case .before: return insert(handler, behind: context.previous)
         case .behind: return insert(handler, behind: PipelineLink(ContextReference(context)))
-        case .last: return insert(handler, behind: channel.last)
+        case .last: return insert(handler, behind: channel.own.last)
         }
     }
 
     @discardableResult
     private func insert(_ handler: any ChannelHandler, behind place: PipelineLink) -> Bool {
-        guard channel.state != .closed else { return false }
+        guard channel.own.state != .closed else { return false }
         let context = ChannelContext(handler, channel: channel)
         let reference = ContextReference(context)
         reference.hold()
@@ -86,10 +86,10 @@ public struct ChannelPipeline {
             context.next = previous.next
             previous.next = link
         } else {
-            context.next = channel.first
-            channel.first = link
+            context.next = channel.own.first
+            channel.own.first = link
         }
-        if let next = context.next.context { next.previous = link } else { channel.last = link }
+        if let next = context.next.context { next.previous = link } else { channel.own.last = link }
         context.handler.handlerAdded(context)
         return true
     }
@@ -103,16 +103,20 @@ public struct ChannelPipeline {
         if let previous = context.previous.context {
             previous.next = context.next
         } else {
-            channel.first = context.next
+            channel.own.first = context.next
         }
-        if let next = context.next.context { next.previous = context.previous } else { channel.last = context.previous }
+        if let next = context.next.context {
+            next.previous = context.previous
+        } else {
+            channel.own.last = context.previous
+        }
         context.handler.handlerRemoved(context)
         channel.eventLoop.releaseAfterTurn(context)
     }
 
     /// The channel is closed: handlers leave in order, last first, and the references between them and the channel end.
     func removeAll() {
-        while let last = channel.last.context { unlink(last) }
+        while let last = channel.own.last.context { unlink(last) }
     }
 }
 

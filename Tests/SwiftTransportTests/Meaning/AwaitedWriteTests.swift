@@ -43,7 +43,7 @@ extension WritePath {
                 for index in 0..<6 {
                     tasks.append(
                         Task { await channel.result(of: Buffer([UInt8](repeating: UInt8(index), count: 9000))) })
-                    try await rig.until { $0.waiting?.count == index + 1 }
+                    try await rig.until { $0.own.waiting?.count == index + 1 }
                 }
                 tasks[2].cancel()
                 #expect(await tasks[2].value?.code == .cancelled)
@@ -63,7 +63,7 @@ extension WritePath {
                 let (channel, log) = (rig.channel, rig.log)
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(400_000)))
                 let task = Task { await channel.result(of: Buffer(WritePath.bytes(9000))) }
-                try await rig.until { $0.waiting?.count == 1 }
+                try await rig.until { $0.own.waiting?.count == 1 }
                 try await rig.run { channel in channel.write(Buffer("now"), completion: log.completion(0)) }
                 #expect(log.done == [.done(0, .outboundQueueFull)])
                 channel.close(.graceful)
@@ -94,7 +94,7 @@ extension WritePath {
                 let first = WritePath.bytes(400_000)
                 try await rig.fillKernel(with: Buffer(first))
                 let task = Task { await channel.result(of: Buffer("never")) }
-                try await rig.until { $0.queue?.count == 2 }
+                try await rig.until { $0.own.queue?.count == 2 }
                 task.cancel()
                 #expect(await task.value?.code == .cancelled)
                 channel.writeAndFlush(Buffer("behind"))

@@ -46,7 +46,7 @@ extension Scenarios {
                     channel.flush()
                     channel.close(.drain(within: .seconds(100)))
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 file.truncate(to: 100_000)
                 await rig.peer.readToEnd()
                 #expect(file.bytes.starts(with: rig.peer.received) && rig.peer.failure == ECONNRESET)

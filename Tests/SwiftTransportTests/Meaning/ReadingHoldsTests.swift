@@ -72,14 +72,14 @@ extension Scenarios {
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(1 << 20)))
                 try await rig.run { channel in
                     channel.pipeline.addLast(BackPressureHandler())
-                    #expect(channel.reading.holds == .backPressure)
+                    #expect(channel.own.reading.holds == .backPressure)
                 }
                 rig.peer.write(Array("held".utf8))
                 try await rig.turns()
                 try await rig.run { channel in
                     #expect(channel.recorder.received == [])
                     channel.removeBackPressure()
-                    #expect(channel.reading.holds.isEmpty)
+                    #expect(channel.own.reading.holds.isEmpty)
                 }
                 try await rig.until { $0.recorder.received == Array("held".utf8) }
             }

@@ -35,7 +35,7 @@ extension WritePath {
                 let task = Task(executorPreference: onLoop ? rig.loop.taskExecutor : nil) {
                     try await channel.send(Buffer(payload))
                 }
-                try await rig.until { $0.writing.inFlight && ($0.queue?.headOffset ?? 0) > 0 }
+                try await rig.until { $0.own.writing.inFlight && ($0.own.queue?.headOffset ?? 0) > 0 }
                 task.cancel()
                 let failure = await #expect(throws: TransportError.self) { try await task.value }
                 #expect(failure?.code == .cancelled)

@@ -58,7 +58,7 @@ extension WritePath {
                     for handle in handles { #expect(channel.cancel(handle)) }
                     channel.flush()
                 }
-                try await rig.until { $0.pendingBytes == 0 && $0.queue == nil }
+                try await rig.until { $0.pendingBytes == 0 && $0.own.queue == nil }
                 #expect(try await rig.sends() == before)
                 try await rig.channel.send(Buffer("next"))
                 #expect(await rig.peer.read(4) == Array("next".utf8))

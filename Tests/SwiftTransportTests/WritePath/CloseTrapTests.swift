@@ -22,7 +22,7 @@ extension WritePath {
                     channel.writeAndFlush(buffer, completion: log.completion(0))
                     return Witness(buffer)
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 try await rig.run { channel in
                     channel.write(Buffer("queued"), completion: log.completion(1))
                     channel.shutdownOutput()
@@ -51,7 +51,7 @@ extension WritePath {
                     channel.writeAndFlush(buffer, completion: log.completion(0))
                     return Witness(buffer)
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 try await rig.run { channel in
                     channel.close(mode)
                     #expect(log.done.isEmpty && !witness.isFreed)
@@ -111,7 +111,7 @@ extension WritePath {
                     channel.write(Buffer(payload), completion: log.completion(0))
                     channel.flush()
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 rig.peer.endOutput()
                 await log.until(.inputClosed)
                 let isActive = try await rig.run { $0.isActive }
@@ -247,9 +247,9 @@ extension WritePath {
                 if kept {
                     try await rig.run { channel in
                         channel.setAutomaticReading(false)
-                        channel.held = HeldInput()
-                        channel.held?.input.append(ReadBytes(lending: Buffer("first")))
-                        channel.held?.input.append(ReadBytes(lending: Buffer("second")))
+                        channel.own.held = HeldInput()
+                        channel.own.held?.input.append(ReadBytes(lending: Buffer("first")))
+                        channel.own.held?.input.append(ReadBytes(lending: Buffer("second")))
                         channel.setAutomaticReading(true)
                     }
                 } else {

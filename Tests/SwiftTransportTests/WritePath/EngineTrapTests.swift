@@ -38,8 +38,8 @@ extension WritePath {
         func lateBytesStayBehindWhatIsKept(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
-                    channel.held = HeldInput()
-                    channel.held?.input.append(ReadBytes(lending: Buffer("kept, ")))
+                    channel.own.held = HeldInput()
+                    channel.own.held?.input.append(ReadBytes(lending: Buffer("kept, ")))
                 }
                 rig.peer.write(Array("late".utf8))
                 try await rig.until { $0.recorder.received.count == 10 }
@@ -68,10 +68,10 @@ extension WritePath {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.setAutomaticReading(false)
-                    channel.held = HeldInput()
-                    channel.held?.input.append(ReadBytes(lending: Buffer("kept")))
+                    channel.own.held = HeldInput()
+                    channel.own.held?.input.append(ReadBytes(lending: Buffer("kept")))
                     channel.close(.drain(within: .seconds(600)))
-                    #expect(channel.held == nil)
+                    #expect(channel.own.held == nil)
                 }
             }
         }

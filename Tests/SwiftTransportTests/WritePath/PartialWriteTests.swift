@@ -51,7 +51,7 @@ extension WritePath {
                 }
                 await log.until { $0.contains { if case .progress = $0 { true } else { false } } }
                 let (written, pending) = try await rig.run { channel in
-                    (channel.queue?.headOffset ?? 0, channel.pendingBytes)
+                    (channel.own.queue?.headOffset ?? 0, channel.pendingBytes)
                 }
                 #expect(written > 0 && pending == WritePath.pending(total - written))
                 #expect(await rig.peer.read(total) == payload)

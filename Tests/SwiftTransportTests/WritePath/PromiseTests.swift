@@ -58,7 +58,7 @@ extension WritePath {
                     box.witness = Witness(buffer)
                     channel.write(buffer) { _ in
                         let isFreed = box.witness?.isFreed == true
-                        let entries = channel.queue?.count ?? 0
+                        let entries = channel.own.queue?.count ?? 0
                         log.add(.note("\(isFreed), \(entries), \(channel.pendingBytes)"))
                     }
                     channel.write(Buffer("another"), completion: log.completion(1))
@@ -87,7 +87,7 @@ extension WritePath {
                         if tag == 90 { context.flush() }
                     }
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 switch ending {
                 case "immediate": rig.channel.close(.immediate)
                 case "reset": rig.channel.close(.reset)

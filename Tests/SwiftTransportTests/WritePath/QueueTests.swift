@@ -171,15 +171,15 @@ extension WritePath {
         @Test(arguments: WritePath.engines)
         func idleChannelHoldsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
-                #expect(try await rig.run { $0.queue == nil })
+                #expect(try await rig.run { $0.own.queue == nil })
                 let first = try await rig.run { channel in
                     channel.writeAndFlush(Buffer("a"))
-                    return UInt(bitPattern: channel.queue?.address)
+                    return UInt(bitPattern: channel.own.queue?.address)
                 }
-                try await rig.until { $0.queue == nil }
+                try await rig.until { $0.own.queue == nil }
                 let second = try await rig.run { channel in
                     channel.writeAndFlush(Buffer("b"))
-                    return UInt(bitPattern: channel.queue?.address)
+                    return UInt(bitPattern: channel.own.queue?.address)
                 }
                 #expect(first == second)
                 #expect(await rig.peer.read(2) == Array("ab".utf8))
@@ -194,7 +194,7 @@ extension WritePath {
                 init(_ log: Log) { self.log = log }
                 func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
                     context.write(bytes)
-                    guard let queue = context.channel.queue else { return }
+                    guard let queue = context.channel.own.queue else { return }
                     // What the bytes lie in: see OutboundOwner.
                     let kind = queue[queue.count - 1].owner & 3
                     log.add(.note(kind == 1 ? "block" : kind == 2 ? "receive memory" : "buffer"))
@@ -219,7 +219,7 @@ extension WritePath {
                 try await rig.run { channel in
                     channel.recorder.onWritability = { context in
                         guard !context.channel.isWritable else { return }
-                        log.add(.note("entries \(context.channel.queue?.count ?? 0)"))
+                        log.add(.note("entries \(context.channel.own.queue?.count ?? 0)"))
                         context.flush()
                     }
                     channel.write(Buffer(WritePath.bytes(200)), completion: log.completion(0))

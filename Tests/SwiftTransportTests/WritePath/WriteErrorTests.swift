@@ -18,7 +18,7 @@ extension WritePath {
                     }
                     channel.flush()
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 rig.peer.reset()
                 await rig.channel.closed()
                 let told = log.events.drop { $0 != .error(.connectionLost) }
@@ -44,7 +44,7 @@ extension WritePath {
                     for buffer in buffers { channel.writeAndFlush(buffer) }
                     return buffers.map { Witness($0) }
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 rig.peer.reset()
                 await rig.channel.closed()
                 #expect(witnesses.allSatisfy { $0.isFreed })

@@ -22,7 +22,7 @@ extension WritePath {
                     try await sent
                 }
                 // epoll has no such thing and copies from the start.
-                try await rig.until { $0.zeroCopy?.isGivenUp == (engine == .uring) }
+                try await rig.until { $0.own.zeroCopy?.isGivenUp == (engine == .uring) }
                 try await rig.channel.send(Buffer("small"))
                 #expect(await rig.peer.read(3_000_005).suffix(5) == Array("small".utf8)[...])
             }
@@ -62,7 +62,7 @@ extension WritePath {
                 await log.until(.done(0, nil))
                 // The peer has read nothing, and its window holds only a part.
                 try await rig.run { channel in
-                    #expect(channel.zeroCopy?.isOutstanding == (engine == .uring))
+                    #expect(channel.own.zeroCopy?.isOutstanding == (engine == .uring))
                     #expect(witness.isFreed == (engine == .epoll))
                 }
                 #expect(await rig.peer.read(payload.count) == payload)
@@ -99,7 +99,7 @@ extension WritePath {
                     channel.flush()
                     return Witness(buffer)
                 }
-                try await rig.until { $0.writing.inFlight }
+                try await rig.until { $0.own.writing.inFlight }
                 rig.channel.close(mode)
                 // What the kernel has accepted is still delivered; a reset drops it, and needs nothing of the peer.
                 if mode == .immediate { await rig.peer.readToEnd() }
@@ -133,7 +133,7 @@ extension WritePath {
                     #expect(await rig.peer.read(round * payload.count).suffix(payload.count) == payload[...])
                     try await sent
                 }
-                #expect(try await rig.run { $0.zeroCopy?.isGivenUp } == (engine == .uring))
+                #expect(try await rig.run { $0.own.zeroCopy?.isGivenUp } == (engine == .uring))
             }
         }
 
@@ -148,7 +148,7 @@ extension WritePath {
                         async let sent: Void = rig.channel.send(Buffer(payload))
                         #expect(await rig.peer.read(payload.count) == payload)
                         try await sent
-                        #expect(try await rig.run { $0.zeroCopy?.isGivenUp } == true)
+                        #expect(try await rig.run { $0.own.zeroCopy?.isGivenUp } == true)
                     }
                 }
             }
