@@ -107,7 +107,7 @@ extension Scenarios {
         }
 
         private static func waiting(_ group: EventLoopGroup) async throws -> Int {
-            try await group.turn { group.loops[0].attempts.count }
+            try await group.turn { group.loops[0].own.attempts.count }
         }
     }
 }

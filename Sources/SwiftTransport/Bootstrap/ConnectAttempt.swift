@@ -57,7 +57,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     func cancel() {
         isCancelled.store(true, ordering: .sequentiallyConsistent)
         loop.post(
-            ClosureWork { if $0.attempts.contains(self) { self.fail(TransportError(.cancelled, call: .connect)) } })
+            ClosureWork { if $0.own.attempts.contains(self) { self.fail(TransportError(.cancelled, call: .connect)) } })
     }
 
     /// It never got to the loop, so nobody else has it.
@@ -71,10 +71,10 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     // MARK: Beginning and end
 
     override func run(on loop: EventLoop) {
-        loop.attempts.insert(self)
+        loop.own.attempts.insert(self)
         if isCancelled.load(ordering: .sequentiallyConsistent) {
             fail(TransportError(.cancelled, call: .connect))
-        } else if loop.phase != .running {
+        } else if loop.own.phase != .running {
             endWithLoop()
         } else {
             begin()
@@ -112,7 +112,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     private func finish(_ outcome: Outcome) {
         guard let continuation else { return }
         self.continuation = nil
-        loop.attempts.remove(self)
+        loop.own.attempts.remove(self)
         limit?.disarm(on: loop)
         limit = nil
         if let lookUp { resolver.cancel(lookUp) }

@@ -28,7 +28,7 @@ final class Listener: Endpoint, @unchecked Sendable {
         guard !isClosing, let slot else { return }
         isClosing = true
         timer?.disarm(on: eventLoop)
-        eventLoop.pausedListeners.removeAll { $0 === self }
+        eventLoop.own.pausedListeners.removeAll { $0 === self }
         ct_slot_close(eventLoop.core, slot)
     }
 
@@ -67,7 +67,7 @@ final class Listener: Endpoint, @unchecked Sendable {
     private func pause() {
         guard !isPaused else { return }
         isPaused = true
-        eventLoop.pausedListeners.append(self)
+        eventLoop.own.pausedListeners.append(self)
         let timer = CallbackTimer { [unowned self] in self.resumeAccepting() }
         self.timer = timer
         do throws(TransportError) {
@@ -84,14 +84,14 @@ final class Listener: Endpoint, @unchecked Sendable {
         isPaused = false
         timer?.disarm(on: eventLoop)
         timer = nil
-        eventLoop.pausedListeners.removeAll { $0 === self }
+        eventLoop.own.pausedListeners.removeAll { $0 === self }
         accept()
     }
 
     private func finishClose() {
         guard let slot else { return }
         self.slot = nil
-        eventLoop.channels.remove(at: Int(slot.pointee.index))
+        eventLoop.own.channels.remove(at: Int(slot.pointee.index))
         onClosed()
         eventLoop.descriptorFreed()
         EndpointReference(self).release()

@@ -277,9 +277,9 @@ extension Channel {
         failQueue()
         // Nobody hears of a write behind the end.
         eventLoop.tellCompletions()
-        if own.writing.isListed { eventLoop.dirty.remove(self) }
-        if own.reading.isListed { eventLoop.readers.remove(self) }
-        eventLoop.channels.remove(at: Int(slot.pointee.index))
+        if own.writing.isListed { eventLoop.own.dirty.remove(self) }
+        if own.reading.isListed { eventLoop.own.readers.remove(self) }
+        eventLoop.own.channels.remove(at: Int(slot.pointee.index))
         if own.reading.wasActive { own.first.call(.inactive) { $0.handler.channelInactive($0) } }
         pipeline.removeAll()
         let ending = own.ending

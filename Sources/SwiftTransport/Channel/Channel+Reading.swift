@@ -23,7 +23,7 @@ extension Channel {
         own.reading.owesComplete = true
         if !own.reading.isListed {
             own.reading.isListed = true
-            eventLoop.readers.append(self)
+            eventLoop.own.readers.append(self)
         }
         let bytes = copy bytes
         own.first.call(.read) { $0.handler.channelRead($0, bytes) }

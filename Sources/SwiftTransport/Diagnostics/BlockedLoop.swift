@@ -8,8 +8,8 @@ extension EventLoop {
     @inline(__always)
     func beginLap() {
         #if DEBUG
-            lapBegan = ct_clock_now()
-            effortBefore = ThreadEffort()
+            own.lapBegan = ct_clock_now()
+            own.effortBefore = ThreadEffort()
         #endif
     }
 
@@ -20,8 +20,8 @@ extension EventLoop {
     func endLap(_ name: @autoclosure () -> String) {
         #if DEBUG
             let now = ct_clock_now()
-            let nanoseconds = now &- lapBegan
-            lapBegan = now
+            let nanoseconds = now &- own.lapBegan
+            own.lapBegan = now
             if nanoseconds >= Self.longestLap { warnOfBlocking(name(), nanoseconds) }
         #endif
     }
@@ -54,7 +54,7 @@ extension EventLoop {
         static let longestLap: UInt64 = 100_000_000
 
         private func warnOfBlocking(_ name: String, _ nanoseconds: UInt64) {
-            guard ThreadEffort().explains(nanoseconds, since: effortBefore) else { return }
+            guard ThreadEffort().explains(nanoseconds, since: own.effortBefore) else { return }
             Warnings.give(
                 .blockedLoop, at: name,
                 """

@@ -7,7 +7,7 @@ extension Channel {
         #if DEBUG
             guard !own.unflushed.isListed else { return }
             own.unflushed.isListed = true
-            eventLoop.written.append(self)
+            eventLoop.own.written.append(self)
         #endif
     }
 
@@ -25,9 +25,9 @@ extension EventLoop {
     @inline(__always)
     func noteEndOfTurn() {
         #if DEBUG
-            guard !written.isEmpty else { return }
-            for index in 0..<written.count { written[index].lookAtUnflushed() }
-            written.removeAll(keepingCapacity: true)
+            guard !own.written.isEmpty else { return }
+            for index in 0..<own.written.count { own.written[index].lookAtUnflushed() }
+            own.written.removeAll(keepingCapacity: true)
         #endif
     }
 }

@@ -36,7 +36,7 @@
             while let context = candidate.context {
                 names.append(
                     context.handler is InboundBridge ? "its task" : String(describing: type(of: context.handler)))
-                candidate = context.next
+                candidate = context.own.next
             }
             return names.isEmpty ? "a channel without handlers" : "a channel of \(names.joined(separator: ", "))"
         }

@@ -3,9 +3,9 @@
 ///
 /// Bounded by what a loop lends to the kernel at a time (2 MiB), because the receive is stopped as soon as reading is.
 final class HeldInput {
-    @exclusivity(unchecked) var input = InputQueue()
+    var input = InputQueue()
     /// The end of stream (0) or the error (-errno) that came behind the bytes.
-    @exclusivity(unchecked) var end: Int32?
+    var end: Int32?
     /// Delivering has been asked for and not begun.
-    @exclusivity(unchecked) var isScheduled = false
+    var isScheduled = false
 }

@@ -13,14 +13,19 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     static let high = 64 * 1024
     static let low = 32 * 1024
 
-    // No access to one of these spans a call into user code.
-    @exclusivity(unchecked) private var channel: Channel?
-    @exclusivity(unchecked) private var input = InputQueue()
-    @exclusivity(unchecked) private var end: Outcome?
-    @exclusivity(unchecked) private var isPaused = false
-    @exclusivity(unchecked) private var waiter: InboundWait?
+    /// What is the loop's alone. One value, so that one promise covers it: no access to it spans a call into user code.
+    @exclusivity(unchecked) private var own = Own()
+
+    private struct Own {
+        var channel: Channel?
+        var input = InputQueue()
+        var end: Outcome?
+        var isPaused = false
+        var waiter: InboundWait?
+        var task: Task<Void, Never>?
+    }
+
     private let started: (@Sendable (Connection) -> Task<Void, Never>)?
-    @exclusivity(unchecked) private var task: Task<Void, Never>?
     // Any thread.
     private let shutdownBegan = Atomic<Bool>(false)
 
@@ -33,14 +38,14 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     // MARK: From the channel
 
     func channelActive(_ context: ChannelContext) {
-        channel = context.channel
-        task = started?(Connection(channel: context.channel, bridge: self))
+        own.channel = context.channel
+        own.task = started?(Connection(channel: context.channel, bridge: self))
     }
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
-        input.append(bytes)
-        if input.cost >= Self.high, !isPaused {
-            isPaused = true
+        own.input.append(bytes)
+        if own.input.cost >= Self.high, !own.isPaused {
+            own.isPaused = true
             context.channel.holdReading(true, .task)
         }
     }
@@ -55,16 +60,16 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     /// the channel. Everybody else has nothing to do any more.
     func shutdownBegan(_ context: ChannelContext) {
         shutdownBegan.store(true, ordering: .releasing)
-        let isAtWork = task != nil && waiter == nil
+        let isAtWork = own.task != nil && own.waiter == nil
         wake()
         if !isAtWork { context.fireShutdownBegan() }
     }
 
     func channelInactive(_ context: ChannelContext) {
         finish(outcomeOfClose(context.channel))
-        task?.cancel()
-        task = nil
-        channel = nil
+        own.task?.cancel()
+        own.task = nil
+        own.channel = nil
     }
 
     /// What a reader is told whose channel was closed at this end. A clean end only if it was somebody's wish.
@@ -74,13 +79,13 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     }
 
     private func finish(_ outcome: Outcome) {
-        if end == nil { end = outcome }
+        if own.end == nil { own.end = outcome }
         wake()
     }
 
     private func wake() {
-        guard let waiter, let outcome = takeReady() else { return }
-        self.waiter = nil
+        guard let waiter = own.waiter, let outcome = takeReady() else { return }
+        own.waiter = nil
         waiter.resume(outcome)
     }
 
@@ -88,13 +93,13 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
 
     /// What is there, without waiting.
     func takeReady() -> Outcome? {
-        guard let buffer = input.removeFirst() else {
-            if let end { return end }
+        guard let buffer = own.input.removeFirst() else {
+            if let end = own.end { return end }
             return isShuttingDown ? .failure(TransportError(.shuttingDown, call: .receive)) : nil
         }
-        if isPaused, input.cost <= Self.low {
-            isPaused = false
-            channel?.holdReading(false, .task)
+        if own.isPaused, own.input.cost <= Self.low {
+            own.isPaused = false
+            own.channel?.holdReading(false, .task)
         }
         return .success(buffer)
     }
@@ -108,17 +113,17 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
             wait.resume(outcome)
         } else if wait.isCancelled {
             wait.resume(.failure(TransportError(.cancelled, call: .receive)))
-        } else if waiter != nil {
+        } else if own.waiter != nil {
             wait.resume(.failure(TransportError(.alreadyReading, call: .receive)))
         } else {
-            waiter = wait
+            own.waiter = wait
         }
     }
 
     /// The waiting task was cancelled.
     func cancel(_ wait: InboundWait) {
-        guard waiter === wait else { return }
-        waiter = nil
+        guard own.waiter === wait else { return }
+        own.waiter = nil
         wait.resume(.failure(TransportError(.cancelled, call: .receive)))
     }
 }

@@ -17,7 +17,7 @@ final class Departure {
 
     /// Tells everybody. What is not over after `duration` is cut off.
     func begin(within duration: Duration) {
-        let all = loop.channels.all.filter(belongs)
+        let all = loop.own.channels.all.filter(belongs)
         limit(to: duration)
         for endpoint in all { endpoint.leave(self) }
         if duration <= .zero { cutOff() }
@@ -42,7 +42,7 @@ final class Departure {
     }
 
     private func cutOff() {
-        for endpoint in loop.channels.all where belongs(endpoint) { endpoint.cutOffForShutdown() }
+        for endpoint in loop.own.channels.all where belongs(endpoint) { endpoint.cutOffForShutdown() }
     }
 
     func joined() { members += 1 }

@@ -25,15 +25,15 @@ public class Endpoint {
         eventLoop.assertOnLoop()
         let reference = EndpointReference(self)
         let context = reference.retain()
-        guard eventLoop.phase == .running,
+        guard eventLoop.own.phase == .running,
             let slot = ct_slot_open(eventLoop.core, descriptor, listener, context)
         else {
             reference.release()
             closeDescriptor(descriptor)
-            throw TransportError(eventLoop.phase == .running ? .outOfMemory : .loopShutDown)
+            throw TransportError(eventLoop.own.phase == .running ? .outOfMemory : .loopShutDown)
         }
         self.slot = slot
-        eventLoop.channels.insert(self, at: Int(slot.pointee.index))
+        eventLoop.own.channels.insert(self, at: Int(slot.pointee.index))
     }
 
     /// An event of this endpoint.

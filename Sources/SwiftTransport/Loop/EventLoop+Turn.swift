@@ -15,7 +15,7 @@ extension EventLoop {
         var spinEnd: UInt64 = 0
         var workLeft = false
         while !hasFinished {
-            let isBusy = workLeft || dirty.count > 0 || completions.count > 0
+            let isBusy = workLeft || own.dirty.count > 0 || own.completions.count > 0
             let deadline = isBusy || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
             let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
             beginLap()
@@ -23,13 +23,13 @@ extension EventLoop {
                 dispatch(events[index])
                 endLap(events[index])
             }
-            if readers.count > 0 { completeReads() }
+            if own.readers.count > 0 { completeReads() }
             workLeft = runWork(messages)
             tellCompletions()
             endLap("the completion of a write")
-            if dirty.count > 0 { flushDirty() }
+            if own.dirty.count > 0 { flushDirty() }
             noteEndOfTurn()
-            if !removedContexts.isEmpty { releaseRemovedContexts() }
+            if !own.removedContexts.isEmpty { releaseRemovedContexts() }
             // Busy polling, when asked for: after something happened, the next turns do not sleep.
             if options.spinNanoseconds > 0, count > 0 { spinEnd = ct_loop_now(core) &+ options.spinNanoseconds }
         }
@@ -56,15 +56,15 @@ extension EventLoop {
 
     private func completeReads() {
         var index = 0
-        while index < readers.count {
-            readers[index].with { channel in
+        while index < own.readers.count {
+            own.readers[index].with { channel in
                 channel.own.reading.isListed = false
                 channel.completeRead()
                 endLap(channel)
             }
             index &+= 1
         }
-        readers.removeAll()
+        own.readers.removeAll()
     }
 
     /// True when there is more to do.
@@ -85,29 +85,29 @@ extension EventLoop {
     /// Who is told meanwhile that a write is over may write and flush again: that has time until the next turn, or a writer
     /// of empty buffers would never let the others have theirs.
     private func flushDirty() {
-        let count = dirty.count
+        let count = own.dirty.count
         for index in 0..<count {
-            dirty[index].with { channel in
+            own.dirty[index].with { channel in
                 channel.sendQueued()
                 endLap(channel)
             }
         }
-        dirty.removeFirst(count)
+        own.dirty.removeFirst(count)
     }
 
     /// A context that left its pipeline may be in the middle of a call: its references end with the turn.
-    func releaseAfterTurn(_ context: ChannelContext) { removedContexts.append(ContextReference(context)) }
+    func releaseAfterTurn(_ context: ChannelContext) { own.removedContexts.append(ContextReference(context)) }
 
     private func releaseRemovedContexts() {
         // Handlers that are freed may remove others.
-        while !removedContexts.isEmpty {
-            let contexts = removedContexts
-            removedContexts = []
+        while !own.removedContexts.isEmpty {
+            let contexts = own.removedContexts
+            own.removedContexts = []
             for context in contexts {
                 context.with {
-                    $0.next = .end
-                    $0.previous = .end
-                    $0.place = .gone
+                    $0.own.next = .end
+                    $0.own.previous = .end
+                    $0.own.place = .gone
                 }
             }
             for context in contexts { context.letGo() }
@@ -116,33 +116,32 @@ extension EventLoop {
 
     /// A descriptor of this process is free again: listeners that had to pause go on.
     func descriptorFreed() {
-        assertOnLoop()
-        guard !pausedListeners.isEmpty else { return }
-        let paused = pausedListeners
-        pausedListeners.removeAll()
+        guard !own.pausedListeners.isEmpty else { return }
+        let paused = own.pausedListeners
+        own.pausedListeners.removeAll()
         for listener in paused { listener.resumeAccepting() }
     }
 
     // MARK: The end
 
-    private var hasFinished: Bool { phase == .closing && channels.count == 0 }
+    private var hasFinished: Bool { own.phase == .closing && own.channels.count == 0 }
 
     private func finish(_ messages: UnsafeMutablePointer<ct_message>) {
         ct_mailbox_close(core)
         // What was posted before the door shut is still done; who posts now, on this thread too, is told that the loop is gone.
-        phase = .ended
-        while runWork(messages) || dirty.count > 0 || completions.count > 0 {
-            dirty.removeAll()
+        own.phase = .ended
+        while runWork(messages) || own.dirty.count > 0 || own.completions.count > 0 {
+            own.dirty.removeAll()
             tellCompletions()
         }
         releaseRemovedContexts()
         while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).takeRetainedValue().drop() }
-        outboundMemory.deallocate()
+        own.outboundMemory.deallocate()
         // A chunk that the kernel still had may have an owner of slices that are kept beyond the loop.
         while let chunk = ct_chunk_take_back(core) { BufferStorage.finish(chunk) }
         ct_loop_destroy(core)
         executor.late.begin(on: executor)
-        shutdown?.complete()
-        shutdown = nil
+        own.shutdown?.complete()
+        own.shutdown = nil
     }
 }

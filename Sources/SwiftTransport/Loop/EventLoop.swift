@@ -22,25 +22,32 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// Which engine drives the loop.
     public let engine: Engine
 
-    // The loop's thread only, all of these. Their accesses never overlap across a call back into user code.
-    @exclusivity(unchecked) var readers: TurnList
-    @exclusivity(unchecked) var dirty: TurnList
-    @exclusivity(unchecked) var channels = ChannelRegistry()
-    @exclusivity(unchecked) var attempts = ConnectAttempts()
-    @exclusivity(unchecked) var outboundMemory: OutboundMemory
-    @exclusivity(unchecked) var outbound: OutboundBudget
-    @exclusivity(unchecked) var completions = CompletionQueue()
-    /// True exactly while somebody is told that a write is over.
-    @exclusivity(unchecked) var isTelling = false
-    @exclusivity(unchecked) var pausedListeners: [Listener] = []
-    @exclusivity(unchecked) var removedContexts: [ContextReference] = []
-    @exclusivity(unchecked) var phase = Phase.running
-    @exclusivity(unchecked) var shutdown: LoopShutdown?
-    #if DEBUG
-        @exclusivity(unchecked) var lapBegan: UInt64 = 0
-        @exclusivity(unchecked) var effortBefore = ThreadEffort()
-        @exclusivity(unchecked) var written: [Channel] = []
-    #endif
+    /// What is the thread's alone. One value, so that one promise covers it: no access to it spans a call into user code.
+    @exclusivity(unchecked) var own: Own
+
+    /// What only the loop's thread looks at and changes.
+    struct Own {
+        /// Channels that received something in this turn, and those that have something to send at its end.
+        var readers = TurnList()
+        var dirty = TurnList()
+        var channels = ChannelRegistry()
+        var attempts = ConnectAttempts()
+        var outboundMemory: OutboundMemory
+        var outbound: OutboundBudget
+        var completions = CompletionQueue()
+        /// True exactly while somebody is told that a write is over.
+        var isTelling = false
+        var pausedListeners: [Listener] = []
+        var removedContexts: [ContextReference] = []
+        var phase = Phase.running
+        var shutdown: LoopShutdown?
+        #if DEBUG
+            var lapBegan: UInt64 = 0
+            var effortBefore = ThreadEffort()
+            var written: [Channel] = []
+        #endif
+    }
+
     /// Scratch for laying out a send; the engine has read it when the call returns.
     let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Channel.vectorsPerSend)
     let executor: LoopTaskExecutor
@@ -62,23 +69,21 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         engine = ct_loop_engine(core) == CT_ENGINE_URING ? .uring : .epoll
         self.index = index
         self.options = options
-        outboundMemory = OutboundMemory(options)
-        outbound = OutboundBudget(limit: options.outboundBudget.bytes)
-        readers = TurnList()
-        dirty = TurnList()
+        own = Own(
+            outboundMemory: OutboundMemory(options), outbound: OutboundBudget(limit: options.outboundBudget.bytes))
         executor = LoopTaskExecutor(mailbox)
     }
 
     deinit {
         // The thread holds the loop while it runs, so nothing of it is alive any more. A loop whose thread never
         // started is taken down here.
-        if phase != .ended { ct_loop_destroy(core) }
+        if own.phase != .ended { ct_loop_destroy(core) }
         ct_mailbox_release(mailbox)
         vectors.deallocate()
-        readers.deallocate()
-        dirty.deallocate()
-        completions.deallocate()
-        outboundMemory.deallocate()
+        own.readers.deallocate()
+        own.dirty.deallocate()
+        own.completions.deallocate()
+        own.outboundMemory.deallocate()
     }
 
     // MARK: Where am I
@@ -200,7 +205,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Why the loop did not take it: `.loopShutDown` or `.outOfMemory`.
     fileprivate func offer(_ message: ct_message) -> TransportError.Code? {
-        let isOpen = isCurrent && phase != .ended
+        let isOpen = isCurrent && own.phase != .ended
         let result = isOpen ? ct_mailbox_post_local(core, message) : ct_mailbox_post(mailbox, message)
         return result == 0 ? nil : result == -ENOMEM ? .outOfMemory : .loopShutDown
     }

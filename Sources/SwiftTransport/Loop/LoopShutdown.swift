@@ -50,15 +50,14 @@ extension EventLoop {
     }
 
     fileprivate func shutDown(_ shutdown: LoopShutdown, within duration: Duration) {
-        assertOnLoop()
-        if let first = self.shutdown {
+        if let first = own.shutdown {
             first.chain(shutdown)
             first.departure?.limit(to: duration)
             return
         }
-        self.shutdown = shutdown
-        phase = .closing
-        for attempt in attempts.snapshot { attempt.endWithLoop() }
+        own.shutdown = shutdown
+        own.phase = .closing
+        for attempt in own.attempts.snapshot { attempt.endWithLoop() }
         let departure = Departure(on: self) { _ in true }
         shutdown.departure = departure
         departure.begin(within: duration)

@@ -69,6 +69,6 @@ extension EventLoop {
     /// The loop's counters, at once. The loop's thread only: elsewhere it stops the program.
     public var currentStatistics: LoopStatistics {
         requireOnLoop()
-        return LoopStatistics(ct_loop_statistics_of(core).pointee, outbound)
+        return LoopStatistics(ct_loop_statistics_of(core).pointee, own.outbound)
     }
 }

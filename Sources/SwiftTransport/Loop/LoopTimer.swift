@@ -2,12 +2,12 @@ internal import CTransport
 
 /// Something the timing wheel can fire. The wheel holds a reference while it is armed. The loop's thread only.
 class LoopTimer {
-    @exclusivity(unchecked) private final var handle: ct_timer = 0
+    private final var handle: ct_timer = 0
 
     /// - Throws: `.outOfMemory`, `.loopShutDown`: it will not fire, and whoever counts on it must say what happens instead.
     final func arm(on loop: EventLoop, at deadline: UInt64) throws(TransportError) {
         guard handle == 0 else { return }
-        guard loop.phase != .ended else { throw TransportError(.loopShutDown) }
+        guard loop.own.phase != .ended else { throw TransportError(.loopShutDown) }
         let reference = Unmanaged.passRetained(self)
         handle = ct_timer_arm(loop.core, deadline, reference.toOpaque())
         guard handle != 0 else {
@@ -17,7 +17,7 @@ class LoopTimer {
     }
 
     final func disarm(on loop: EventLoop) {
-        guard handle != 0, loop.phase != .ended else { return }
+        guard handle != 0, loop.own.phase != .ended else { return }
         if let taken = ct_timer_take(loop.core, handle) { Unmanaged<LoopTimer>.fromOpaque(taken).release() }
         handle = 0
     }

@@ -7,14 +7,14 @@ extension Channel {
     @discardableResult
     func enqueue(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(buffer.count, completion) else { return .stale }
-        if buffer.count > eventLoop.outboundMemory.copyLimit { return appendShared(buffer, completion, queue) }
+        if buffer.count > eventLoop.own.outboundMemory.copyLimit { return appendShared(buffer, completion, queue) }
         return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
     }
 
     /// Lent bytes: those worth it are sent from the receive memory itself.
     func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) {
         guard let queue = admit(bytes.count, completion) else { return }
-        if bytes.count <= eventLoop.outboundMemory.lentCopyLimit {
+        if bytes.count <= eventLoop.own.outboundMemory.lentCopyLimit {
             _ = appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
         } else if let chunk = bytes.chunk, ct_chunk_is_worth_sharing(chunk, UInt64(bytes.count)) {
             ct_chunk_retain(chunk)
@@ -25,7 +25,7 @@ extension Channel {
     }
 
     func enqueueCopy(_ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion) {
-        if bytes.count > eventLoop.outboundMemory.copyLimit {
+        if bytes.count > eventLoop.own.outboundMemory.copyLimit {
             enqueue(Buffer(copying: bytes), completion)
         } else if let queue = admit(bytes.count, completion) {
             _ = appendCopy(bytes, completion, queue)
@@ -60,7 +60,7 @@ extension Channel {
             return nil
         }
         if let queue = own.queue { return queue }
-        let fresh = eventLoop.outboundMemory.takeQueue()
+        let fresh = eventLoop.own.outboundMemory.takeQueue()
         own.queue = fresh
         return fresh
     }
@@ -69,7 +69,7 @@ extension Channel {
     private func takes(_ size: Int) -> Bool {
         let pending = levels.pending
         return own.state == .active && !own.writing.isShutDown && (pending == 0 || pending &+ size <= levels.hardLimit)
-            && !eventLoop.outbound.wouldExceed(size, holding: pending)
+            && !eventLoop.own.outbound.wouldExceed(size, holding: pending)
     }
 
     /// The same once what is flushed has been sent, or for a write that has waited for its turn.
@@ -92,10 +92,10 @@ extension Channel {
         case .loopBudgetExhausted: policy = eventLoop.options.atOutboundBudget
         default: return eventLoop.tellRefusal(completion, error)
         }
-        eventLoop.outbound.refused += 1
+        eventLoop.own.outbound.refused += 1
         eventLoop.tellRefusal(completion, error)
         if completion.kind == .none || policy == .closeChannel {
-            eventLoop.outbound.closed += 1
+            eventLoop.own.outbound.closed += 1
             breakOff(error)
         }
     }
@@ -120,7 +120,7 @@ extension Channel {
             // Nothing to send, but a promise to keep in its turn (W25).
             return append(OutboundEntry(queue.address, 0, OutboundOwner.nobody, completion), queue)
         }
-        let (start, owner) = queue.copy(base, bytes.count, &eventLoop.outboundMemory)
+        let (start, owner) = queue.copy(base, bytes.count, &eventLoop.own.outboundMemory)
         return append(OutboundEntry(start, bytes.count, owner, completion), queue)
     }
 
@@ -158,7 +158,7 @@ extension Channel {
     @inline(__always)
     func count(_ bytes: Int) {
         levels.add(bytes)
-        eventLoop.outbound.pending &+= bytes
+        eventLoop.own.outbound.pending &+= bytes
     }
 
     // MARK: Cancelling
@@ -190,7 +190,7 @@ extension Channel {
         let error = TransportError(.cancelled, call: .send)
         let ending = ensureEnding()
         if ending.cause == nil { ending.cause = error }
-        eventLoop.completions.append(waiting, error)
+        eventLoop.own.completions.append(waiting, error)
         tearDown(resetting: true)
         eventLoop.tellCompletions()
     }
@@ -206,7 +206,7 @@ extension Channel {
         guard let entry = queue.cancel(index, from: first) else { return false }
         // The place of the entry, and with it its overhead, stays until the queue gets there.
         count(-entry.weight)
-        OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
+        OutboundOwner.release(entry.owner, to: &eventLoop.own.outboundMemory)
         entry.completion.complete(TransportError(.cancelled, call: .send))
         updateWritability()
         admitWaiting()
@@ -221,11 +221,11 @@ extension EventLoop {
     /// At once, as every refusal; deeper down when its turn comes in the mailbox, behind everybody else's work. A loop that
     /// has ended has no mailbox, and who writes on and on to it is not told any more.
     fileprivate func tellRefusal(_ completion: WriteCompletion, _ error: TransportError) {
-        if outbound.refusalsUnderWay < Self.refusalDepth {
-            outbound.refusalsUnderWay += 1
+        if own.outbound.refusalsUnderWay < Self.refusalDepth {
+            own.outbound.refusalsUnderWay += 1
             completion.complete(error)
-            outbound.refusalsUnderWay -= 1
-        } else if phase != .ended {
+            own.outbound.refusalsUnderWay -= 1
+        } else if own.phase != .ended {
             post(LateCompletion(completion, error))
         }
     }

@@ -21,7 +21,7 @@ extension Channel {
     func listDirty() {
         guard !own.writing.isListed, !own.writing.inFlight else { return }
         own.writing.isListed = true
-        eventLoop.dirty.append(self)
+        eventLoop.own.dirty.append(self)
     }
 
     /// End of the turn: what is flushed goes to the kernel, one send per channel.
@@ -167,7 +167,7 @@ extension Channel {
             let entry = queue.removeFirst()
             count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
             releaseSent(entry)
-            if entry.kind != .none { eventLoop.completions.append(entry.completion, nil) }
+            if entry.kind != .none { eventLoop.own.completions.append(entry.completion, nil) }
         }
         own.zeroCopy?.walked(isPartial: queue.headOffset > 0)
     }
@@ -178,7 +178,7 @@ extension Channel {
         let (entry, written) = (queue[0], queue.headOffset)
         if !entry.isFile { count(-taken) }
         if entry.wantsProgress {
-            eventLoop.completions.append(entry.completion, WriteProgress(written: written, total: entry.count))
+            eventLoop.own.completions.append(entry.completion, WriteProgress(written: written, total: entry.count))
         }
     }
 
@@ -186,14 +186,14 @@ extension Channel {
     @inline(__always)
     private func releaseSent(_ entry: OutboundEntry) {
         if let zeroCopy = own.zeroCopy, zeroCopy.hold(entry.owner, entry.count) { return count(entry.count) }
-        OutboundOwner.release(entry.owner, to: &eventLoop.outboundMemory)
+        OutboundOwner.release(entry.owner, to: &eventLoop.own.outboundMemory)
     }
 
     @inline(__always)
     private func giveBackIfEmpty() {
         guard let queue = own.queue, queue.isEmpty else { return }
-        queue.releaseBlock(&eventLoop.outboundMemory)
-        eventLoop.outboundMemory.giveBack(queue)
+        queue.releaseBlock(&eventLoop.own.outboundMemory)
+        eventLoop.own.outboundMemory.giveBack(queue)
         own.queue = nil
     }
 
@@ -229,7 +229,7 @@ extension Channel {
         _ = queue.removeFirst()
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
         releaseSent(entry)
-        if entry.kind != .none { eventLoop.completions.append(entry.completion, error) }
+        if entry.kind != .none { eventLoop.own.completions.append(entry.completion, error) }
     }
 
     // MARK: Zero-copy
@@ -237,7 +237,7 @@ extension Channel {
     /// The kernel no longer reads the memory of a zero-copy send.
     func notified(_ event: ct_event) {
         guard let zeroCopy = own.zeroCopy else { return }
-        let released = zeroCopy.notified(event, &eventLoop.outboundMemory)
+        let released = zeroCopy.notified(event, &eventLoop.own.outboundMemory)
         guard released > 0 else { return }
         count(-released)
         updateWritability()

@@ -66,19 +66,19 @@ extension EventLoop {
     /// it does nothing: the outermost goes on.
     @inline(__always)
     func tellCompletions() {
-        if completions.count > 0, !isTelling { tellWaiting() }
+        if own.completions.count > 0, !own.isTelling { tellWaiting() }
     }
 
     @inline(never)
     private func tellWaiting() {
-        isTelling = true
-        var left = completions.count
+        own.isTelling = true
+        var left = own.completions.count
         while left > 0 {
             left &-= 1
-            let (completion, result, progress) = completions.removeFirst()
+            let (completion, result, progress) = own.completions.removeFirst()
             if progress.isOver { completion.complete(result) } else { completion.report(progress) }
         }
-        isTelling = false
+        own.isTelling = false
     }
 }
 

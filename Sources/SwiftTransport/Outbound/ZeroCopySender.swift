@@ -22,18 +22,19 @@ final class ZeroCopySender {
     }
 
     private let threshold: Int
-    @exclusivity(unchecked) private(set) var isInFlight = false
-    @exclusivity(unchecked) private(set) var isGivenUp = false
-    @exclusivity(unchecked) private var copies = 0
+    private(set) var isInFlight = false
+    private(set) var isGivenUp = false
+    private var copies = 0
     /// The number of the next send, and of the first one whose memory the kernel may still read.
-    @exclusivity(unchecked) private var next = 0
-    @exclusivity(unchecked) private var oldest = 0
+    private var next = 0
+    private var oldest = 0
     /// Bit i: the notification of send `oldest` + i has come before its turn.
-    @exclusivity(unchecked) private var early: UInt32 = 0
+    private var early: UInt32 = 0
     /// The last send that read memory of the first write in the queue.
-    @exclusivity(unchecked) private var cover: Int?
+    private var cover: Int?
     /// The result that is being walked over is that of such a send.
-    @exclusivity(unchecked) private var isWalking = false
+    private var isWalking = false
+    // Two that are changed while something is called, but nothing of a user.
     @exclusivity(unchecked) private var held: [Held] = []
     @exclusivity(unchecked) private var firstHeld = 0
 

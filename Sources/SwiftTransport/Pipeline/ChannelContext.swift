@@ -9,12 +9,17 @@ public final class ChannelContext {
     public let channel: Channel
     /// The handler at this place.
     public let handler: any ChannelHandler
-    // The pipeline's to change, which holds the references. Of a context that is removed the interests are empty, so that
-    // whatever still has it for a neighbour passes it by; its own links lead on until its turn is over.
-    @exclusivity(unchecked) var interests: ChannelEvents
-    @exclusivity(unchecked) var next = PipelineLink.end
-    @exclusivity(unchecked) var previous = PipelineLink.end
-    @exclusivity(unchecked) var place = Place.taken
+    /// What is the loop's alone. One value, so that one promise covers it: no access to it spans a call into user code.
+    @exclusivity(unchecked) var own: Own
+
+    /// What the pipeline changes, which holds the references. Of a context that is removed the interests are empty, so that
+    /// whatever still has it for a neighbour passes it by; its own links lead on until its turn is over.
+    struct Own {
+        var interests: ChannelEvents
+        var next = PipelineLink.end
+        var previous = PipelineLink.end
+        var place = Place.taken
+    }
 
     /// Whether the context has a place in the pipeline.
     enum Place: UInt8 {
@@ -31,7 +36,7 @@ public final class ChannelContext {
     init(_ handler: any ChannelHandler, channel: Channel) {
         self.handler = handler
         self.channel = channel
-        interests = type(of: handler).interests
+        own = Own(interests: type(of: handler).interests)
         #if DEBUG
             UncalledMethods.look(at: type(of: handler))
         #endif
@@ -45,7 +50,7 @@ public final class ChannelContext {
     /// For ``ContextReference``: how many holds there are now.
     @inline(__always)
     func changeHolds(by change: Int) -> Int {
-        guard channel.eventLoop.phase != .ended else {
+        guard channel.eventLoop.own.phase != .ended else {
             return holds.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
         }
         // While the loop runs there is one writer, which needs no lock prefix.
@@ -59,18 +64,18 @@ public final class ChannelContext {
     /// Where what this handler sends outwards starts. Once it is gone: where what the channel itself sends does, because
     /// nothing may get past a handler that encrypts.
     @inline(__always)
-    private var outwards: PipelineLink { place == .gone ? channel.own.last : previous }
+    private var outwards: PipelineLink { own.place == .gone ? channel.own.last : own.previous }
 
     // MARK: Events, towards the application
 
     /// Tells the handlers behind this one that the channel is connected.
     public func fireChannelActive() {
-        next.call(.active) { $0.handler.channelActive($0) }
+        own.next.call(.active) { $0.handler.channelActive($0) }
     }
 
     /// Passes bytes on to the handlers behind this one. Behind the last one they are dropped.
     public func fireChannelRead(_ bytes: ReadBytes) {
-        next.call(.read) { $0.handler.channelRead($0, bytes) }
+        own.next.call(.read) { $0.handler.channelRead($0, bytes) }
     }
 
     /// Passes on bytes that the handler kept or made. An empty buffer is delivered too: it may be a message of a protocol.
@@ -78,36 +83,36 @@ public final class ChannelContext {
 
     /// Tells the handlers behind this one that no more bytes come in this turn.
     public func fireChannelReadComplete() {
-        next.call(.readComplete) { $0.handler.channelReadComplete($0) }
+        own.next.call(.readComplete) { $0.handler.channelReadComplete($0) }
     }
 
     /// Tells the handlers behind this one that the channel's writability changed.
     public func fireChannelWritabilityChanged() {
-        next.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) }
+        own.next.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) }
     }
 
     /// Tells the handlers behind this one that the peer will send no more.
     public func fireInputClosed() {
-        next.call(.inputClosed) { $0.handler.inputClosed($0) }
+        own.next.call(.inputClosed) { $0.handler.inputClosed($0) }
     }
 
     /// Tells the handlers behind this one of a failure. Behind the last one it is dropped: a failure of the connection
     /// itself also closes the channel, and every write is told.
     public func fireErrorCaught(_ error: TransportError) {
-        next.call(.error) { $0.handler.errorCaught($0, error) }
+        own.next.call(.error) { $0.handler.errorCaught($0, error) }
     }
 
     /// Sends an event of your own to the handlers behind this one.
     public func fireUserEvent(_ event: any Sendable) {
-        next.call(.userEvent) { $0.handler.userEvent($0, event) }
+        own.next.call(.userEvent) { $0.handler.userEvent($0, event) }
     }
 
     /// Tells the handlers behind this one that a graceful shutdown has begun. Behind the last one it closes the channel.
-    public func fireShutdownBegan() { channel.tellShutdown(from: place == .gone ? channel.own.first : next) }
+    public func fireShutdownBegan() { channel.tellShutdown(from: own.place == .gone ? channel.own.first : own.next) }
 
     /// Tells the handlers behind this one that the channel is closed.
     public func fireChannelInactive() {
-        next.call(.inactive) { $0.handler.channelInactive($0) }
+        own.next.call(.inactive) { $0.handler.channelInactive($0) }
     }
 
     // MARK: Other handlers

@@ -33,7 +33,7 @@ public struct ChannelPipeline {
     /// behind the last handler, as ``Channel/write(_:completion:)`` does.
     public func remove(_ context: ChannelContext) {
         channel.eventLoop.requireOnLoop()
-        guard context.channel === channel, context.place == .taken else { return }
+        guard context.channel === channel, context.own.place == .taken else { return }
         unlink(context)
     }
 
@@ -54,7 +54,7 @@ public struct ChannelPipeline {
         var candidate = channel.own.first
         while let context = candidate.context {
             if context.handler is H { return context }
-            candidate = context.next
+            candidate = context.own.next
         }
         return nil
     }
@@ -65,10 +65,10 @@ public struct ChannelPipeline {
     }
 
     func add(_ handler: any ChannelHandler, _ place: HandlerPlace, of context: ChannelContext) -> Bool {
-        guard context.place == .taken else { return false }
+        guard context.own.place == .taken else { return false }
         switch place {
         case .first: return insert(handler, behind: .end)
-        case .before: return insert(handler, behind: context.previous)
+        case .before: return insert(handler, behind: context.own.previous)
         case .behind: return insert(handler, behind: PipelineLink(ContextReference(context)))
         case .last: return insert(handler, behind: channel.own.last)
         }
@@ -81,15 +81,15 @@ public struct ChannelPipeline {
         let reference = ContextReference(context)
         reference.hold()
         let link = PipelineLink(reference)
-        context.previous = place
+        context.own.previous = place
         if let previous = place.context {
-            context.next = previous.next
-            previous.next = link
+            context.own.next = previous.own.next
+            previous.own.next = link
         } else {
-            context.next = channel.own.first
+            context.own.next = channel.own.first
             channel.own.first = link
         }
-        if let next = context.next.context { next.previous = link } else { channel.own.last = link }
+        if let next = context.own.next.context { next.own.previous = link } else { channel.own.last = link }
         context.handler.handlerAdded(context)
         return true
     }
@@ -98,17 +98,17 @@ public struct ChannelPipeline {
     /// neighbours too that leave after it; the reference is given up only when the turn is over, because the context may be
     /// in the middle of a call.
     private func unlink(_ context: ChannelContext) {
-        context.place = .left
-        context.interests = []
-        if let previous = context.previous.context {
-            previous.next = context.next
+        context.own.place = .left
+        context.own.interests = []
+        if let previous = context.own.previous.context {
+            previous.own.next = context.own.next
         } else {
-            channel.own.first = context.next
+            channel.own.first = context.own.next
         }
-        if let next = context.next.context {
-            next.previous = context.previous
+        if let next = context.own.next.context {
+            next.own.previous = context.own.previous
         } else {
-            channel.own.last = context.previous
+            channel.own.last = context.own.previous
         }
         context.handler.handlerRemoved(context)
         channel.eventLoop.releaseAfterTurn(context)

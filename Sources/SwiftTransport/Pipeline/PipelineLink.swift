@@ -17,11 +17,11 @@ struct PipelineLink {
     func call(_ event: ChannelEvents, _ body: (ChannelContext) -> Void) -> Bool {
         var candidate = place
         while let current = candidate {
-            if current.with({ $0.interests.contains(event) }) {
+            if current.with({ $0.own.interests.contains(event) }) {
                 current.with { body($0) }
                 return true
             }
-            candidate = current.with { $0.next.place }
+            candidate = current.with { $0.own.next.place }
         }
         return false
     }
@@ -42,8 +42,8 @@ struct PipelineLink {
     private func outwards(_ operation: ChannelEvents) -> ContextReference? {
         var candidate = place
         while let current = candidate {
-            if current.with({ $0.interests.contains(operation) }) { return current }
-            candidate = current.with { $0.previous.place }
+            if current.with({ $0.own.interests.contains(operation) }) { return current }
+            candidate = current.with { $0.own.previous.place }
         }
         return nil
     }

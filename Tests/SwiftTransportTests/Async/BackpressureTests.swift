@@ -76,10 +76,9 @@ extension Scenarios {
         /// What the bridge holds: its fields are its own affair, so they are looked at and not asked for.
         private func kept(by connection: Connection) async throws -> (bytes: Int, places: Int) {
             let seen = await connection.channel.eventLoop.run {
-                let input = Mirror(reflecting: connection.bridge).children.first { $0.label == "input" }
-                let fields = input.map { Mirror(reflecting: $0.value).children }
-                let cost = fields?.first { $0.label == "cost" }?.value as? Int
-                let pieces = fields?.first { $0.label == "pieces" }.map { Mirror(reflecting: $0.value).children.count }
+                let bridge = Mirror(reflecting: connection.bridge)
+                let cost = bridge.descendant("own", "input", "cost") as? Int
+                let pieces = bridge.descendant("own", "input", "pieces").map { Mirror(reflecting: $0).children.count }
                 return [cost, pieces]
             }
             return (try #require(seen?[0]), try #require(seen?[1]))

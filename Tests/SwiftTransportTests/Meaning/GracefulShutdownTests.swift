@@ -120,7 +120,7 @@ extension Scenarios {
                 try await started.wait(for: "the task") { $0 }
                 async let first = group.shutdown(within: .seconds(3600))
                 try await eventually("the first to begin") {
-                    await group.loops[0].run { [loop = group.loops[0]] in loop.phase != .running } ?? true
+                    await group.loops[0].run { [loop = group.loops[0]] in loop.own.phase != .running } ?? true
                 }
                 _ = await group.shutdown(within: .zero)
                 #expect(await first.channelsCutOff == 1)

@@ -103,7 +103,7 @@ extension Scenarios {
                     }
                 }
                 func channelInactive(_ context: ChannelContext) {
-                    let readers = context.eventLoop.readers
+                    let readers = context.eventLoop.own.readers
                     let isListed = (0..<readers.count).contains { readers[$0].isReference(to: context.channel) }
                     seen.update { $0.append(isListed) }
                 }

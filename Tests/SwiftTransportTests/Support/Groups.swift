@@ -54,7 +54,7 @@ final class LoopEnd: Sendable {
             self.end = end
         }
         deinit {
-            let counts = LoopStatistics(ct_loop_statistics_of(loop.core).pointee, loop.outbound)
+            let counts = LoopStatistics(ct_loop_statistics_of(loop.core).pointee, loop.own.outbound)
             end.last.withLock { $0 = counts }
         }
     }

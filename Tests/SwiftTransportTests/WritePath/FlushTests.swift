@@ -29,12 +29,12 @@ extension WritePath {
                 try await rig.run { channel in
                     channel.write(Buffer("once"), completion: log.completion(0))
                     for _ in 0..<1000 { channel.flush() }
-                    #expect(channel.eventLoop.dirty.count == 1)
+                    #expect(channel.eventLoop.own.dirty.count == 1)
                 }
                 await log.untilDone(1)
                 try await rig.run { channel in
                     for _ in 0..<1000 { channel.flush() }
-                    #expect(channel.eventLoop.dirty.count == 0)
+                    #expect(channel.eventLoop.own.dirty.count == 0)
                 }
                 try await rig.turns()
                 #expect(try await rig.sends() == before + 1)

@@ -76,7 +76,9 @@ extension WritePath {
             await log.until(.active)
             for each in expected {
                 let value = await group.loops[0].run {
-                    let children = group.loops[0].channels.all.compactMap { $0 as? Channel }.filter { $0 !== client }
+                    let children = group.loops[0].own.channels.all.compactMap { $0 as? Channel }.filter {
+                        $0 !== client
+                    }
                     return children.map { Self.value($0, each.level, each.number) }
                 }
                 #expect(value == [each.value], "\(each.name)")

@@ -62,9 +62,9 @@ extension WritePath {
                     context.write(Buffer(), tag: tag + 1)
                     context.flush()
                     context.close(.immediate)
-                    #expect(context.eventLoop.dirty.count == 2)
+                    #expect(context.eventLoop.own.dirty.count == 2)
                 }
-                func channelInactive(_ context: ChannelContext) { #expect(context.eventLoop.dirty.count == 0) }
+                func channelInactive(_ context: ChannelContext) { #expect(context.eventLoop.own.dirty.count == 0) }
             }
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Closer($0)] }) { rig in
@@ -117,7 +117,7 @@ extension WritePath {
                 // More than one turn does, so that the loop has nothing to serve any more when it gets there.
                 for _ in 0..<600 { loop.execute {} }
                 loop.execute {
-                    log.add(.note(loop.phase == .ended ? "ended" : "too early"))
+                    log.add(.note(loop.own.phase == .ended ? "ended" : "too early"))
                     retry.begin(log, channel)
                 }
                 gate.open()

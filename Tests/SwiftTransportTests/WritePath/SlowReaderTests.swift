@@ -69,7 +69,7 @@ extension WritePath {
                     continue
                 }
                 let full = await loop.run {
-                    let channels = loop.channels.all.compactMap { $0 as? Channel }
+                    let channels = loop.own.channels.all.compactMap { $0 as? Channel }
                     return channels.count == Self.connections && channels.allSatisfy { !$0.isWritable }
                 }
                 settled = full == true
@@ -77,7 +77,7 @@ extension WritePath {
             }
             let most = Self.mark.high.bytes + WritePath.pending(Self.writeSize)
             let levels = try #require(
-                await loop.run { loop.channels.all.compactMap { ($0 as? Channel)?.pendingBytes } })
+                await loop.run { loop.own.channels.all.compactMap { ($0 as? Channel)?.pendingBytes } })
             #expect(levels.count == Self.connections)
             #expect(levels.allSatisfy { $0 <= most && $0 >= Self.mark.low.bytes })
             let statistics = try #require(await loop.statistics())
