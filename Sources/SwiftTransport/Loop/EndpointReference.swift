@@ -18,8 +18,7 @@ struct EndpointReference<Object: Endpoint> {
     /// The endpoint itself, counted as any reference.
     var endpoint: Object { object.takeUnretainedValue() }
 
-    /// Whether it is this one.
-    func isReference(to endpoint: Object) -> Bool { object.toOpaque() == Unmanaged.passUnretained(endpoint).toOpaque() }
+    func isSame(as other: EndpointReference) -> Bool { object.toOpaque() == other.object.toOpaque() }
 
     // MARK: The slot's own reference
 

@@ -31,7 +31,7 @@ struct TurnList {
     }
 
     mutating func remove(_ channel: Channel) {
-        guard let index = (0..<count).first(where: { items[$0].isReference(to: channel) }) else { return }
+        guard let index = (0..<count).first(where: { items[$0].isSame(as: ChannelReference(channel)) }) else { return }
         count &-= 1
         items[index] = items[count]
     }

@@ -46,7 +46,7 @@ extension Channel {
         guard own.state == .active else { return refuse(0, completion) }
         let error = TransportError(.unencodableMessage)
         eventLoop.tellRefusal(completion, error)
-        if completion.kind == .none { breakOff(error) }
+        if completion.isNone { breakOff(error) }
     }
 
     // MARK: Admission
@@ -94,7 +94,7 @@ extension Channel {
         }
         eventLoop.own.outbound.refused += 1
         eventLoop.tellRefusal(completion, error)
-        if completion.kind == .none || policy == .closeChannel {
+        if completion.isNone || policy == .closeChannel {
             eventLoop.own.outbound.closed += 1
             breakOff(error)
         }
@@ -165,10 +165,7 @@ extension Channel {
 
     /// The handle of a write that went through other handlers: that of the newest entry, if it carries this very promise.
     func passedOn(_ completion: WriteCompletion) -> WriteHandle {
-        guard completion.kind != .none,
-            let newest = own.queue?.newest
-        else { return .stale }
-        guard newest.kind == completion.kind, newest.word == completion.word, newest.tag == completion.tag else {
+        guard !completion.isNone, let newest = own.queue?.newest, newest.completion.isSame(as: completion) else {
             return .stale
         }
         return own.nextHandle.advanced(by: -1)
@@ -186,7 +183,7 @@ extension Channel {
         let begun = own.writing.inFlight ? queue.gatheredCount : queue.headOffset > 0 ? 1 : 0
         if takeBack(index, of: queue, from: begun) { return }
         let waiting = queue.forget(index)
-        guard waiting.kind != .none else { return }
+        guard !waiting.isNone else { return }
         let error = TransportError(.cancelled, call: .send)
         let ending = ensureEnding()
         if ending.cause == nil { ending.cause = error }

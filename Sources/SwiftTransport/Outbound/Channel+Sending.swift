@@ -122,7 +122,7 @@ extension Channel {
             if own.state == .closing { failQueue() } else { fail(error) }
             return
         }
-        if let entry = own.queue?.headUntouched, entry.kind != .none {
+        if let entry = own.queue?.headUntouched, !entry.completion.isNone {
             drop(entry, error)
             eventLoop.tellCompletions()
             giveBackIfEmpty()
@@ -167,7 +167,7 @@ extension Channel {
             let entry = queue.removeFirst()
             count(-(entry.isFile ? entry.weight : taken) &- WaterMark.entryOverhead.bytes)
             releaseSent(entry)
-            if entry.kind != .none { eventLoop.own.completions.append(entry.completion, nil) }
+            if !entry.completion.isNone { eventLoop.own.completions.append(entry.completion, nil) }
         }
         own.zeroCopy?.walked(isPartial: queue.headOffset > 0)
     }
@@ -177,7 +177,7 @@ extension Channel {
         guard taken > 0 else { return }
         let (entry, written) = (queue[0], queue.headOffset)
         if !entry.isFile { count(-taken) }
-        if entry.wantsProgress {
+        if entry.completion.wantsProgress {
             eventLoop.own.completions.append(entry.completion, WriteProgress(written: written, total: entry.count))
         }
     }
@@ -229,7 +229,7 @@ extension Channel {
         _ = queue.removeFirst()
         count(-(entry.isFile ? entry.weight : rest) &- WaterMark.entryOverhead.bytes)
         releaseSent(entry)
-        if entry.kind != .none { eventLoop.own.completions.append(entry.completion, error) }
+        if !entry.completion.isNone { eventLoop.own.completions.append(entry.completion, error) }
     }
 
     // MARK: Zero-copy

@@ -2,19 +2,15 @@ internal import CTransport
 
 /// A queued write, and at the same time its promise. 48 bytes of plain memory, so that queueing one counts no reference
 /// and allocates nothing.
-struct OutboundEntry {
+struct OutboundEntry: BitwiseCopyable {
     /// Where the bytes are. Of a file region: nowhere yet, it is read when its turn comes.
     var start: UnsafeRawPointer
     /// How many there are in all.
     var count: Int
     /// What keeps the bytes alive: a tagged pointer, see ``OutboundOwner``.
     var owner: UInt
-    /// Who wants to know: see ``WriteCompletion``.
-    var word: UInt
-    /// What the one who wants to know called it.
-    var tag: UInt64
-    var kind: WriteCompletion.Kind
-    var wantsProgress: Bool
+    /// Who wants to know.
+    var completion: WriteCompletion
     var isCancelled: Bool
     var isFile: Bool
 
@@ -22,15 +18,10 @@ struct OutboundEntry {
         self.start = start
         self.count = count
         self.owner = owner
-        word = completion.word
-        tag = completion.tag
-        kind = completion.kind
-        wantsProgress = completion.wantsProgress
+        self.completion = completion
         isCancelled = false
         self.isFile = isFile
     }
-
-    var completion: WriteCompletion { WriteCompletion(kind: kind, wantsProgress: wantsProgress, word: word, tag: tag) }
 
     /// What the bytes that still are to be counted weigh in memory: of a file region, its window.
     var weight: Int { isFile ? FileRegion.weight(of: count) : count }

@@ -122,7 +122,7 @@ struct OutboundQueue {
         place.pointee.isCancelled = true
         place.pointee.count = 0
         place.pointee.owner = OutboundOwner.nobody
-        place.pointee.kind = .none
+        place.pointee.completion = .none
         place.pointee.isFile = false
         return entry
     }
@@ -132,8 +132,7 @@ struct OutboundQueue {
         guard index >= 0, index < count else { return .none }
         let place = self.place(index)
         let completion = place.pointee.completion
-        place.pointee.kind = .none
-        place.pointee.wantsProgress = false
+        place.pointee.completion = .none
         return completion
     }
 

@@ -2,35 +2,29 @@
 public typealias WriteResult = TransportError?
 
 /// Who is told how a write ended, in two words and without an allocation where the caller needs none.
-struct WriteCompletion {
-    enum Kind: UInt8 {
-        /// Nobody.
-        case none
-        /// The handler of the context that wrote: ``ChannelHandler/writeCompleted(_:tag:result:)``.
-        case handler
-        /// The same, for a write on the loop: the context is held and not retained.
-        case writer
-        /// A closure in a box.
-        case closure
-        /// A task that awaits.
-        case continuation
-        /// The channel, which closes when the write failed (P4).
-        case closeOnFailure
-        /// Several of these.
-        case several
-    }
-
-    let kind: Kind
-    var wantsProgress = false
-    let word: UInt
-    let tag: UInt64
-
-    static let none = WriteCompletion(kind: .none, word: 0, tag: 0)
+///
+/// Plain memory, so that a queued write counts no reference: whoever makes one takes a reference for it, and ``complete(_:)``,
+/// which is called exactly once, gives it up.
+enum WriteCompletion: BitwiseCopyable {
+    /// Nobody.
+    case none
+    /// The handler of the context that wrote: ``ChannelHandler/writeCompleted(_:tag:result:)``.
+    case handler(ContextReference, tag: UInt64, wantsProgress: Bool)
+    /// The same, for a write on the loop: the context is held and not retained.
+    case writer(ContextReference, tag: UInt64)
+    /// A closure in a box.
+    case closure(Unmanaged<ClosureBox>, wantsProgress: Bool)
+    /// A task that awaits.
+    case continuation(UnsafeContinuation<WriteResult, Never>)
+    /// The channel, which closes when the write failed (P4).
+    case closeOnFailure(ChannelReference)
+    /// Several of these.
+    case several(Unmanaged<List>)
 
     static func handler(_ context: ChannelContext, tag: UInt64, progress: Bool = false) -> WriteCompletion {
         let reference = ContextReference(context)
         reference.retain()
-        return WriteCompletion(kind: .handler, wantsProgress: progress, word: reference.word, tag: tag)
+        return .handler(reference, tag: tag, wantsProgress: progress)
     }
 
     /// The loop's thread only.
@@ -38,82 +32,97 @@ struct WriteCompletion {
     static func writer(_ context: ChannelContext, tag: UInt64) -> WriteCompletion {
         let reference = ContextReference(context)
         reference.hold()
-        return WriteCompletion(kind: .writer, word: reference.word, tag: tag)
+        return .writer(reference, tag: tag)
     }
 
     static func closure(
         _ body: @escaping @Sendable (WriteResult) -> Void, progress: (@Sendable (WriteProgress) -> Void)? = nil
     ) -> WriteCompletion {
-        let box = Unmanaged.passRetained(ClosureBox(body, progress))
-        return WriteCompletion(
-            kind: .closure, wantsProgress: progress != nil, word: UInt(bitPattern: box.toOpaque()), tag: 0)
-    }
-
-    static func continuation(_ continuation: UnsafeContinuation<WriteResult, Never>) -> WriteCompletion {
-        WriteCompletion(kind: .continuation, word: unsafeBitCast(continuation, to: UInt.self), tag: 0)
+        .closure(.passRetained(ClosureBox(body, progress)), wantsProgress: progress != nil)
     }
 
     static func closeOnFailure(_ channel: Channel) -> WriteCompletion {
-        WriteCompletion(
-            kind: .closeOnFailure, word: UInt(bitPattern: Unmanaged.passRetained(channel).toOpaque()), tag: 0)
+        let reference = ChannelReference(channel)
+        _ = reference.retain()
+        return .closeOnFailure(reference)
+    }
+
+    /// Nobody waits.
+    @inline(__always)
+    var isNone: Bool { if case .none = self { true } else { false } }
+
+    var wantsProgress: Bool {
+        switch self {
+        case .handler(_, tag: _, let wantsProgress), .closure(_, let wantsProgress): wantsProgress
+        case .none, .writer, .continuation, .closeOnFailure, .several: false
+        }
+    }
+
+    /// Whether this is the same promise, wherever it has been.
+    func isSame(as other: WriteCompletion) -> Bool {
+        switch (self, other) {
+        case (.handler(let mine, let tag, _), .handler(let others, let otherTag, _)),
+            (.writer(let mine, let tag), .writer(let others, let otherTag)):
+            mine.isSame(as: others) && tag == otherTag
+        case (.closure(let mine, _), .closure(let others, _)): mine.toOpaque() == others.toOpaque()
+        case (.continuation(let mine), .continuation(let others)):
+            unsafeBitCast(mine, to: UInt.self) == unsafeBitCast(others, to: UInt.self)
+        case (.closeOnFailure(let mine), .closeOnFailure(let others)): mine.isSame(as: others)
+        case (.several(let mine), .several(let others)): mine.toOpaque() == others.toOpaque()
+        default: false
+        }
     }
 
     /// Tells whoever is to be told. To be called exactly once, after all state has changed: what is called may write,
     /// flush or close. A handler is told on its own loop, wherever the write went.
     @inline(__always)
     func complete(_ result: WriteResult) {
-        if kind != .none { tell(result) }
+        if !isNone { tell(result) }
     }
 
     @inline(never)
     private func tell(_ result: WriteResult) {
-        if kind == .continuation {
-            unsafeBitCast(word, to: UnsafeContinuation<WriteResult, Never>.self).resume(returning: result)
-            return
-        }
-        if let writer {
+        switch self {
+        case .none: break
+        case .handler(let context, tag: _, wantsProgress: _), .writer(let context, tag: _):
             // A promise may have been handed to a channel of another loop.
-            return isOnLoop(of: writer) ? tell(writer, result) : post(LateCompletion(self, result), for: writer)
-        }
-        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return }
-        switch kind {
-        case .none, .continuation, .handler, .writer: break
-        case .closure:
-            Unmanaged<ClosureBox>.fromOpaque(pointer).takeRetainedValue().body(result)
-        case .closeOnFailure:
-            let channel = Unmanaged<Channel>.fromOpaque(pointer).takeRetainedValue()
-            if result != nil { channel.close(.immediate) }
-        case .several:
-            let list = Unmanaged<List>.fromOpaque(pointer).takeRetainedValue()
-            list.visit { $0.complete(result) }
+            guard isOnLoop(of: context) else { return post(LateCompletion(self, result), for: context) }
+            completeHere(result)
+        case .closure(let box, wantsProgress: _): box.takeRetainedValue().body(result)
+        case .continuation(let continuation): continuation.resume(returning: result)
+        case .closeOnFailure(let channel):
+            if result != nil { channel.endpoint.close(.immediate) }
+            channel.release()
+        case .several(let list): list.takeRetainedValue().visit { $0.complete(result) }
         }
     }
 
     // MARK: Handlers
 
-    /// The context of the handler that is to be told, if it is one.
     @inline(__always)
-    private var writer: ContextReference? {
-        kind == .handler || kind == .writer ? ContextReference(word: word) : nil
-    }
+    private func isOnLoop(of context: ContextReference) -> Bool { context.with { $0.channel.isOnLoop } }
 
-    @inline(__always)
-    private func isOnLoop(of writer: ContextReference) -> Bool { writer.with { $0.channel.isOnLoop } }
-
-    private func post(_ work: LoopWork, for writer: ContextReference) { writer.context.eventLoop.post(work) }
-
-    /// On the handler's loop; when that has ended, where its late work is done.
-    private func tell(_ writer: ContextReference, _ result: WriteResult) {
-        writer.with { $0.handler.writeCompleted($0, tag: tag, result: result) }
-        if kind == .writer { writer.letGo() } else { writer.release() }
-    }
+    private func post(_ work: LoopWork, for context: ContextReference) { context.context.eventLoop.post(work) }
 
     /// The loop on which it has to be told; `nil`: anywhere.
-    fileprivate var loop: EventLoop? { writer?.context.eventLoop }
+    fileprivate var loop: EventLoop? {
+        switch self {
+        case .handler(let context, tag: _, wantsProgress: _), .writer(let context, tag: _): context.context.eventLoop
+        case .none, .closure, .continuation, .closeOnFailure, .several: nil
+        }
+    }
 
     /// As ``complete(_:)``, on the loop of the handler, or where the late work of that loop is done.
     fileprivate func completeHere(_ result: WriteResult) {
-        if let writer { tell(writer, result) } else { complete(result) }
+        switch self {
+        case .handler(let context, let tag, wantsProgress: _):
+            context.with { $0.handler.writeCompleted($0, tag: tag, result: result) }
+            context.release()
+        case .writer(let context, let tag):
+            context.with { $0.handler.writeCompleted($0, tag: tag, result: result) }
+            context.letGo()
+        case .none, .closure, .continuation, .closeOnFailure, .several: complete(result)
+        }
     }
 
     // MARK: Several
@@ -121,8 +130,8 @@ struct WriteCompletion {
     /// One that tells this one and then `other`. Lists are spliced and never nested, in whatever direction they grow: a
     /// chain of very many would overflow the stack.
     func joined(with other: WriteCompletion) -> WriteCompletion {
-        guard other.kind != .none else { return self }
-        guard kind != .none else { return other }
+        guard !other.isNone else { return self }
+        guard !isNone else { return other }
         let list: List
         switch (takeList(), other.takeList()) {
         case (nil, nil):
@@ -138,16 +147,15 @@ struct WriteCompletion {
             list = mine.count >= others.count ? mine : others
             if list === mine { others.visit(mine.append) } else { mine.visitBackwards(others.prepend) }
         }
-        return WriteCompletion(kind: .several, word: UInt(bitPattern: Unmanaged.passRetained(list).toOpaque()), tag: 0)
+        return .several(.passRetained(list))
     }
 
     private func takeList() -> List? {
-        guard kind == .several, let pointer = UnsafeRawPointer(bitPattern: word) else { return nil }
-        return Unmanaged<List>.fromOpaque(pointer).takeRetainedValue()
+        if case .several(let list) = self { list.takeRetainedValue() } else { nil }
     }
 
     /// Completions in their order, which grow at both ends.
-    private final class List {
+    final class List {
         private var before: [WriteCompletion] = []
         private var behind: [WriteCompletion]
         init(_ first: WriteCompletion) { behind = [first] }
@@ -171,19 +179,22 @@ struct WriteCompletion {
     /// Tells how far a write has come. Only for completions that want it.
     @inline(never)
     func report(_ progress: WriteProgress) {
-        if let writer {
-            return isOnLoop(of: writer) ? reportHere(progress) : post(LateProgress(self, progress), for: writer)
+        switch self {
+        case .handler(let context, tag: _, wantsProgress: _):
+            guard isOnLoop(of: context) else { return post(LateProgress(self, progress), for: context) }
+            reportHere(progress)
+        case .closure(let box, wantsProgress: _): box.takeUnretainedValue().progress?(progress)
+        case .none, .writer, .continuation, .closeOnFailure, .several: break
         }
-        guard kind == .closure, let pointer = UnsafeRawPointer(bitPattern: word) else { return }
-        Unmanaged<ClosureBox>.fromOpaque(pointer).takeUnretainedValue().progress?(progress)
     }
 
     /// On the handler's loop. The context lives: its completion is still to come, and behind this.
     fileprivate func reportHere(_ progress: WriteProgress) {
-        writer?.with { $0.handler.writeProgressed($0, tag: tag, progress: progress) }
+        guard case .handler(let context, let tag, wantsProgress: _) = self else { return }
+        context.with { $0.handler.writeProgressed($0, tag: tag, progress: progress) }
     }
 
-    private final class ClosureBox {
+    final class ClosureBox {
         let body: @Sendable (WriteResult) -> Void
         let progress: (@Sendable (WriteProgress) -> Void)?
         init(_ body: @escaping @Sendable (WriteResult) -> Void, _ progress: (@Sendable (WriteProgress) -> Void)?) {

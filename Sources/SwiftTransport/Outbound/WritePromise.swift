@@ -44,7 +44,7 @@ public struct WritePromise: ~Copyable {
     }
 
     /// True when nobody waits.
-    public var isNone: Bool { completion.kind == .none }
+    public var isNone: Bool { completion.isNone }
 
     /// Ends the write without sending it: who waits is told `result`, at once.
     public consuming func complete(_ result: WriteResult) {

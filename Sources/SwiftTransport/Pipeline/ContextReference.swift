@@ -8,21 +8,14 @@ struct ContextReference {
     @inline(__always)
     init(_ context: ChannelContext) { object = .passUnretained(context) }
 
-    /// Back from ``word``.
-    @inline(__always)
-    init?(word: UInt) {
-        guard let pointer = UnsafeRawPointer(bitPattern: word) else { return nil }
-        object = .fromOpaque(pointer)
-    }
-
-    var word: UInt { UInt(bitPattern: object.toOpaque()) }
-
     /// Inlined together with its caller's closure, it costs what a call through a pointer does.
     @inline(__always)
     func with<Answer>(_ body: (ChannelContext) -> Answer) -> Answer { object._withUnsafeGuaranteedRef { body($0) } }
 
     /// The context itself, counted as any reference: for what happens once in its life.
     var context: ChannelContext { object.takeUnretainedValue() }
+
+    func isSame(as other: ContextReference) -> Bool { object.toOpaque() == other.object.toOpaque() }
 
     // MARK: Keeping it
 

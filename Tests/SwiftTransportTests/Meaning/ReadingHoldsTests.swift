@@ -104,7 +104,9 @@ extension Scenarios {
                 }
                 func channelInactive(_ context: ChannelContext) {
                     let readers = context.eventLoop.own.readers
-                    let isListed = (0..<readers.count).contains { readers[$0].isReference(to: context.channel) }
+                    let isListed = (0..<readers.count).contains {
+                        readers[$0].isSame(as: ChannelReference(context.channel))
+                    }
                     seen.update { $0.append(isListed) }
                 }
             }

@@ -47,9 +47,9 @@ extension WritePath {
 
         /// Fills the socket until the kernel takes no more. Returns how much it took. The rest of what was written for
         /// it is pending.
-        func fillKernel(with buffer: Buffer, completion: WriteCompletion = .none) async throws {
+        func fillKernel(with buffer: Buffer) async throws {
             try await run { channel in
-                _ = channel.enqueue(buffer, completion)
+                _ = channel.enqueue(buffer, .none)
                 channel.flushQueue()
             }
             var before = -1
