@@ -10,7 +10,7 @@ SECONDS = 60
 TORTURE = swift build --package-path Tests/Torture -c release
 TORTURE_ARGUMENTS =
 
-.PHONY: help bench test test-without-uring check dependencies format warnings holes readme asan tsan ubsan torture torture-asan torture-tsan kernels
+.PHONY: help bench test test-without-uring check dependencies format rooms warnings holes readme asan tsan ubsan torture torture-asan torture-tsan kernels
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
@@ -19,7 +19,7 @@ help:
 	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
 	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
 	@echo 'make kernels   boots Linux 6.1 and 6.12 under QEMU, runs scenarios and torture on each: ten minutes; KERNELS="6.1 7.3" for others'
-	@echo 'make check   formatter, warnings as errors, what must not compile, what the README shows, address, thread and undefined-behaviour sanitizers'
+	@echo 'make check   formatter, unsafe words, warnings as errors, what must not compile, what the README shows, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
 	@Scripts/dependencies
@@ -41,7 +41,7 @@ test-without-uring: dependencies
 	clang -O2 -Wall -o .build/without-io-uring Scripts/without-io-uring.c
 	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test
 
-check: format warnings holes readme asan tsan ubsan
+check: format rooms warnings holes readme asan tsan ubsan
 
 # The version is part of the format: others lay some things out differently.
 CLANG_FORMAT = clang-format-19
@@ -53,6 +53,10 @@ format:
 		Benchmarks/Package.swift Benchmarks/Sources Tests/Torture/Package.swift
 	$(CLANG_FORMAT) --dry-run --Werror $(C_SOURCES)
 	@if grep -nE '^.{133}' $(C_SOURCES); then echo 'these lines have more than 132 characters' >&2; exit 1; fi
+
+# The words that promise what the compiler cannot see stand only in the files that own them.
+rooms:
+	@Scripts/rooms
 
 warnings: dependencies
 	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror

@@ -58,6 +58,7 @@ extension Channel {
     // MARK: The ways to an end
 
     func closeNow(_ mode: CloseMode) {
+        eventLoop.assertOnLoop()
         switch (own.state, mode) {
         case (.active, .drain(let duration)): drain(within: duration)
         case (.draining, .drain(let duration)): limitEnd(to: duration)
@@ -69,6 +70,7 @@ extension Channel {
 
     /// Something failed that ends the connection: the handlers hear of it, then it closes.
     func fail(_ error: TransportError) {
+        eventLoop.assertOnLoop()
         guard own.state != .closing, own.state != .closed else { return }
         tellFailure(error)
         tearDown(resetting: false)
@@ -245,6 +247,7 @@ extension Channel {
     /// The last step: the descriptor is closed when nothing of the kernel's is under way any more. The peer gets the end of
     /// stream only if everything that was accepted is the kernel's, and a reset otherwise.
     func tearDown(resetting: Bool) {
+        eventLoop.assertOnLoop()
         guard own.state != .closing, own.state != .closed else { return }
         noteEnd()
         let hasHole = own.ending?.isBroken == true || (own.queue?.unsentBytes ?? 0) > 0
@@ -269,6 +272,7 @@ extension Channel {
 
     /// The descriptor is closed; the slot is somebody else's.
     func finishClose() {
+        eventLoop.assertOnLoop()
         guard let slot, own.state == .closing else { return }
         own.state = .closed
         self.slot = nil

@@ -84,6 +84,7 @@ extension Channel {
     // What is wanted (holds) and what the kernel has (ct_slot.receive_armed) are kept apart: a completion never changes
     // what is wanted (netty#17049).
     func holdReading(_ isHeld: Bool, _ hold: ReadingHolds) {
+        eventLoop.assertOnLoop()
         let before = own.reading.holds
         if isHeld { own.reading.holds.insert(hold) } else { own.reading.holds.remove(hold) }
         guard before.isEmpty != own.reading.holds.isEmpty, own.state == .active, !own.reading.isEnded, let slot else {

@@ -103,6 +103,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// The descriptor is connected: the handlers are told, and reading starts.
     func becomeActive() {
+        eventLoop.assertOnLoop()
         guard own.state == .opening, let slot else { return }
         own.state = .active
         own.reading.wasActive = true

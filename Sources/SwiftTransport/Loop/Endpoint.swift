@@ -13,7 +13,7 @@ public class Endpoint {
 
     init(eventLoop: EventLoop) {
         self.eventLoop = eventLoop
-        loopContext = Unmanaged.passUnretained(eventLoop).toOpaque()
+        loopContext = eventLoop.context
     }
 
     /// True on the thread of the loop.

@@ -48,7 +48,7 @@ extension EventLoop {
             ChannelReference(context).with { $0.sent(event) }
         case CT_EVENT_TIMER:
             guard let taken = ct_timer_take(core, event.token) else { return }
-            Unmanaged<LoopTimer>.fromOpaque(taken).takeRetainedValue().fire()
+            LoopTimer.taken(taken).fire()
         default:
             EndpointReference(context).with { (endpoint: Endpoint) in endpoint.handle(event) }
         }
@@ -74,7 +74,7 @@ extension EventLoop {
             let message = messages[index]
             guard let word = message.word, let kind = LoopMessage(rawValue: message.kind) else { continue }
             switch kind {
-            case .work: Unmanaged<LoopWork>.fromOpaque(word).takeRetainedValue().run(on: self)
+            case .work: LoopMessage.takeWork(word).run(on: self)
             case .serialJob, .taskJob: runJob(kind, word)
             }
             endLap(kind == .work ? "work given to the loop" : "a task on the loop")
@@ -116,6 +116,7 @@ extension EventLoop {
 
     /// A descriptor of this process is free again: listeners that had to pause go on.
     func descriptorFreed() {
+        assertOnLoop()
         guard !own.pausedListeners.isEmpty else { return }
         let paused = own.pausedListeners
         own.pausedListeners.removeAll()
@@ -135,7 +136,7 @@ extension EventLoop {
             tellCompletions()
         }
         releaseRemovedContexts()
-        while let timer = ct_timer_take_any(core) { Unmanaged<LoopTimer>.fromOpaque(timer).takeRetainedValue().drop() }
+        while let timer = ct_timer_take_any(core) { LoopTimer.taken(timer).drop() }
         own.outboundMemory.deallocate()
         // A chunk that the kernel still had may have an owner of slices that are kept beyond the loop.
         while let chunk = ct_chunk_take_back(core) { BufferStorage.finish(chunk) }

@@ -88,8 +88,11 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     // MARK: Where am I
 
+    /// The loop as its thread knows it: to compare with.
+    var context: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
     /// True on the loop's own thread.
-    public var isCurrent: Bool { ct_current_context() == Unmanaged.passUnretained(self).toOpaque() }
+    public var isCurrent: Bool { ct_current_context() == context }
 
     /// The loop whose thread this is, if any.
     public static var current: EventLoop? {
@@ -165,7 +168,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     func runJob(_ kind: LoopMessage, _ word: UnsafeMutableRawPointer) {
         assertOnLoop()
-        let job = unsafeBitCast(word, to: UnownedJob.self)
+        let job = LoopMessage.job(word)
         if kind == .serialJob {
             job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: executor.asUnownedTaskExecutor())
         } else {
@@ -197,9 +200,9 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     private func offer(_ work: LoopWork) -> TransportError.Code? {
-        let word = Unmanaged.passRetained(work).toOpaque()
-        let why = offer(ct_message(kind: LoopMessage.work.rawValue, word: word))
-        if why != nil { Unmanaged<LoopWork>.fromOpaque(word).release() }
+        let message = ct_message(work)
+        let why = offer(message)
+        if why != nil, let word = message.word { _ = LoopMessage.takeWork(word) }
         return why
     }
 
@@ -252,12 +255,6 @@ final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
     }
 
     func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
-}
-
-extension ct_message {
-    fileprivate init(_ kind: LoopMessage, _ job: UnownedJob) {
-        self.init(kind: kind.rawValue, word: unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
-    }
 }
 
 extension UInt64 {

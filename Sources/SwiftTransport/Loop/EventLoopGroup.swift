@@ -150,7 +150,7 @@ enum LoopThread {
     private static func begin(_ start: Start) -> EventLoop? {
         let loop = start.loop
         var failure = ct_failure()
-        let result = ct_loop_start(loop.core, Unmanaged.passUnretained(loop).toOpaque(), &failure)
+        let result = ct_loop_start(loop.core, loop.context, &failure)
         if result < 0 { start.error = TransportError(failure) }
         sem_post(start.done)
         return result < 0 ? nil : loop

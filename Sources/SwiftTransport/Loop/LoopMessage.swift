@@ -8,6 +8,26 @@ enum LoopMessage: UInt64 {
     case work = 0
     case serialJob = 1
     case taskJob = 2
+
+    /// The work in a message, with the reference that was the message's.
+    static func takeWork(_ word: UnsafeMutableRawPointer) -> LoopWork {
+        Unmanaged<LoopWork>.fromOpaque(word).takeRetainedValue()
+    }
+
+    /// The job in a message.
+    static func job(_ word: UnsafeMutableRawPointer) -> UnownedJob { unsafeBitCast(word, to: UnownedJob.self) }
+}
+
+extension ct_message {
+    /// Holds a reference to `work`, until ``LoopMessage/takeWork(_:)``.
+    init(_ work: LoopWork) {
+        self.init(kind: LoopMessage.work.rawValue, word: Unmanaged.passRetained(work).toOpaque())
+    }
+
+    /// A job is a word of the runtime's.
+    init(_ kind: LoopMessage, _ job: UnownedJob) {
+        self.init(kind: kind.rawValue, word: unsafeBitCast(job, to: UnsafeMutableRawPointer.self))
+    }
 }
 
 /// A piece of work for a loop. An object, so that it can travel as one word.

@@ -50,6 +50,7 @@ extension EventLoop {
     }
 
     fileprivate func shutDown(_ shutdown: LoopShutdown, within duration: Duration) {
+        assertOnLoop()
         if let first = own.shutdown {
             first.chain(shutdown)
             first.departure?.limit(to: duration)

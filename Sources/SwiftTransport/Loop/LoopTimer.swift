@@ -16,6 +16,11 @@ class LoopTimer {
         }
     }
 
+    /// Back from what the core knows it by, with the reference that was the wheel's.
+    static func taken(_ word: UnsafeMutableRawPointer) -> LoopTimer {
+        Unmanaged<LoopTimer>.fromOpaque(word).takeRetainedValue()
+    }
+
     final func disarm(on loop: EventLoop) {
         guard handle != 0, loop.own.phase != .ended else { return }
         if let taken = ct_timer_take(loop.core, handle) { Unmanaged<LoopTimer>.fromOpaque(taken).release() }

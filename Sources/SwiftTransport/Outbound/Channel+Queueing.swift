@@ -34,10 +34,8 @@ extension Channel {
 
     func enqueue(_ file: FileRegion, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(FileRegion.weight(of: file.count), completion) else { return .stale }
-        let reference = Unmanaged.passRetained(file)
-        let entry = OutboundEntry(
-            UnsafeRawPointer(reference.toOpaque()), file.count, OutboundOwner.object(reference), completion,
-            isFile: true)
+        // Its bytes are nowhere yet; what stands for them only must not be nil.
+        let entry = OutboundEntry(queue.address, file.count, OutboundOwner.object(file), completion, isFile: true)
         return append(entry, queue)
     }
 
@@ -132,7 +130,7 @@ extension Channel {
         guard let storage = buffer.storage, let start = buffer.start else {
             return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
         }
-        let owner = OutboundOwner.object(.passRetained(storage))
+        let owner = OutboundOwner.object(storage)
         return append(OutboundEntry(start, buffer.count, owner, completion), queue)
     }
 

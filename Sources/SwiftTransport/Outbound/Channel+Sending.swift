@@ -8,6 +8,7 @@ extension Channel {
     private static let bytesPerSend = 1 << 20
 
     func flushQueue() {
+        eventLoop.assertOnLoop()
         guard let queue = own.queue, own.state == .active else { return }
         queue.flush()
         listDirty()
@@ -26,6 +27,7 @@ extension Channel {
 
     /// End of the turn: what is flushed goes to the kernel, one send per channel.
     func sendQueued() {
+        eventLoop.assertOnLoop()
         own.writing.isListed = false
         own.writing.isFull = false
         if own.writing.owesWritable { tellWritableAgain() }
@@ -96,6 +98,7 @@ extension Channel {
     }
 
     func sent(_ event: ct_event) {
+        eventLoop.assertOnLoop()
         own.writing.inFlight = false
         if let zeroCopy = own.zeroCopy, zeroCopy.isInFlight, zeroCopy.sent(event) {
             // The kernel would not do it without a copy: the same bytes once more, with one.
@@ -212,6 +215,7 @@ extension Channel {
     /// Fails everything that is queued. Only when no send is in flight: until then the memory is the kernel's, and what
     /// it took is still a success (netty#17238).
     func failQueue() {
+        eventLoop.assertOnLoop()
         guard !own.writing.inFlight, let queue = own.queue else { return }
         if let ending = own.ending, ending.wasCutOff { ending.bytesDropped += queue.unsentBytes }
         let error = TransportError.closed(by: own.ending?.cause)

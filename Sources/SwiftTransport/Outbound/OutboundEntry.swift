@@ -39,9 +39,11 @@ enum OutboundOwner {
     static func block(_ block: UnsafeMutablePointer<OutboundMemory.Block>) -> UInt { UInt(bitPattern: block) | 1 }
     @inline(__always)
     static func chunk(_ chunk: UnsafeMutablePointer<ct_chunk>) -> UInt { UInt(bitPattern: chunk) | 2 }
-    /// Takes over a reference to any object.
+    /// Takes a reference to any object.
     @inline(__always)
-    static func object<T: AnyObject>(_ object: Unmanaged<T>) -> UInt { UInt(bitPattern: object.toOpaque()) | 3 }
+    static func object<T: AnyObject>(_ object: T) -> UInt {
+        UInt(bitPattern: Unmanaged.passRetained(object).toOpaque()) | 3
+    }
 
     static func file(_ owner: UInt) -> FileRegion? {
         UnsafeRawPointer(bitPattern: owner & ~mask).map { Unmanaged<FileRegion>.fromOpaque($0).takeUnretainedValue() }

@@ -135,12 +135,13 @@ extension WritePath {
             let file = try ScratchFile(10)
             let region = try FileRegion(path: file.path)
             withQueue { queue, vectors in
-                let owner = OutboundOwner.object(.passUnretained(region))
+                let owner = OutboundOwner.object(region)
                 queue.append(OutboundEntry(Self.place, 10, owner, .none, isFile: true))
                 queue.flush()
                 #expect(queue.isSmall)
                 #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 1)
                 #expect(!queue.isSmall)
+                OutboundOwner.release(owner, to: &memory)
             }
             memory.deallocate()
         }
