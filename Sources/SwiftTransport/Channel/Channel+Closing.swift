@@ -109,8 +109,8 @@ extension Channel {
         own.state = .draining
         levels.close()
         dropHeld()
-        // Whoever held reading back: the peer may read only when it is read from.
-        if !own.reading.holds.isEmpty, !own.reading.isEnded, let slot { _ = ct_receive_start(eventLoop.core, slot) }
+        // Whoever held reading back, or still had to hand out what was held: the peer may read only when it is read from.
+        if !own.reading.isEnded, let slot { _ = ct_receive_start(eventLoop.core, slot) }
         refuseWaiting()
     }
 

@@ -75,6 +75,8 @@ extension Channel {
     func takesNow(_ size: Int) -> Bool {
         guard own.state == .active, !own.writing.isShutDown else { return false }
         sendAhead()
+        // The write may come to nothing, and with it the send whose end would tell.
+        updateWritabilityAhead()
         return takes(size) || own.writing.isAdmitted
     }
 

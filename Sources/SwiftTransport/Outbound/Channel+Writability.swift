@@ -83,6 +83,7 @@ extension Channel {
         guard levels.pending < levels.low, levels.flags == ChannelLevels.waterMark else { return updateWritability() }
         levels.setFlags(0)
         own.writing.owesWritable = true
+        listDirty()
     }
 
     /// The end of the turn.
@@ -112,9 +113,11 @@ extension Channel {
         if isAheadOfLoop.load(ordering: .relaxed), !own.writing.owesWritable, hasCaughtUp() { tellWritability() }
     }
 
+    /// True when somebody elsewhere has seen the channel unwritable for what was on its way, and it is writable now. If it still
+    /// is not, the arrival of the rest asks again: perhaps nothing of it is ever queued.
     private func hasCaughtUp() -> Bool {
-        guard isAheadOfLoop.exchange(false, ordering: .sequentiallyConsistent) else { return false }
-        if isWritable { return true }
+        let wasAhead = isAheadOfLoop.exchange(false, ordering: .sequentiallyConsistent)
+        if isWritable { return wasAhead }
         isAheadOfLoop.store(true, ordering: .sequentiallyConsistent)
         return false
     }
