@@ -26,6 +26,7 @@ struct TurnList {
 
     /// Removes those that were first; who was added behind them stays.
     mutating func removeFirst(_ number: Int) {
+        assert(number <= count)
         count &-= number
         if count > 0 { items.update(from: items + number, count: count) }
     }

@@ -159,6 +159,7 @@ extension Channel {
     func count(_ bytes: Int) {
         levels.add(bytes)
         eventLoop.own.outbound.pending &+= bytes
+        assert(levels.pending >= 0 && levels.pending <= eventLoop.own.outbound.pending)
     }
 
     // MARK: Cancelling

@@ -19,7 +19,10 @@ struct CompletionQueue {
     init() { items = .allocate(capacity: Self.initialCapacity) }
 
     /// Nothing must be left.
-    func deallocate() { items.deallocate() }
+    func deallocate() {
+        assert(count == 0)
+        items.deallocate()
+    }
 
     /// A write is over.
     @inline(__always)
@@ -42,6 +45,7 @@ struct CompletionQueue {
     /// Takes the first one out. To be told when the access is over.
     @inline(__always)
     fileprivate mutating func removeFirst() -> (WriteCompletion, WriteResult, WriteProgress) {
+        assert(count > 0)
         let item = (items + head).move()
         head = (head &+ 1) & (capacity &- 1)
         count &-= 1

@@ -45,6 +45,7 @@ struct OutboundMemory {
     }
 
     mutating func release(_ block: UnsafeMutablePointer<Block>) {
+        assert(block.pointee.references > 0 && Int(block.pointee.used) <= Self.blockCapacity)
         block.pointee.references &-= 1
         guard block.pointee.references == 0 else { return }
         guard spareBlockCount < Self.spareBlocksLimit else {
@@ -64,6 +65,7 @@ struct OutboundMemory {
 
     /// The queue must be empty.
     mutating func giveBack(_ queue: OutboundQueue) {
+        assert(queue.isEmpty)
         if spareQueues == nil { spareQueues = .allocate(capacity: Self.spareQueuesLimit) }
         guard spareQueueCount < Self.spareQueuesLimit, queue.isSmall else {
             queue.deallocate()

@@ -34,6 +34,7 @@ struct OutboundQueue {
 
     /// The end of the queue and of every copy of this handle. It must be empty and have given back its block.
     func deallocate() {
+        assert(isEmpty && storage.pointee.block == nil)
         storage.pointee.entries.deallocate()
         storage.pointee.fileWindow?.deallocate()
         storage.deallocate()
@@ -87,6 +88,7 @@ struct OutboundQueue {
     func copy(_ bytes: UnsafeRawPointer, _ count: Int, _ memory: inout OutboundMemory) -> (
         UnsafeRawPointer, owner: UInt
     ) {
+        assert(count <= OutboundMemory.blockCapacity)
         let block = room(for: count, &memory)
         let place = UnsafeMutableRawPointer(block + 1) + Int(block.pointee.used)
         memcpy(place, bytes, count)
@@ -162,6 +164,7 @@ struct OutboundQueue {
 
     @inline(__always)
     func removeFirst() -> OutboundEntry {
+        assert(!isEmpty && flushedCount <= count)
         let entry = self[0]
         storage.pointee.head = (storage.pointee.head &+ 1) & (storage.pointee.capacity &- 1)
         storage.pointee.count &-= 1
@@ -223,6 +226,7 @@ struct OutboundQueue {
     /// The queue is empty: gives back the block it was filling.
     @inline(__always)
     func releaseBlock(_ memory: inout OutboundMemory) {
+        assert(isEmpty)
         if let block = storage.pointee.block { memory.release(block) }
         storage.pointee.block = nil
         storage.pointee.head = 0

@@ -51,6 +51,7 @@ final class ZeroCopySender {
 
     /// A send begins; its tag.
     func begin() -> UInt16 {
+        assert(!isInFlight && next - oldest <= Self.outstandingLimit)
         isInFlight = true
         next += 1
         return tag(of: next - 1)
@@ -124,6 +125,7 @@ final class ZeroCopySender {
     private func tag(of number: Int) -> UInt16 { UInt16(number & Int(CT_SEND_TAG_MAX)) }
 
     private func settle(_ number: Int) {
+        assert(number < next && number - oldest < UInt32.bitWidth)
         guard number >= oldest, number < next else { return }
         early |= 1 << UInt32(number - oldest)
         while early & 1 != 0 {

@@ -13,6 +13,7 @@ extension WritePath {
             let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: 64)
             let queue = OutboundQueue()
             body(queue, vectors)
+            while !queue.isEmpty { _ = queue.removeFirst() }
             queue.deallocate()
             vectors.deallocate()
         }
