@@ -8,7 +8,7 @@ extension Channel {
         eventLoop.assertOnLoop()
         if event.result > 0, let data = event.data, let chunk = event.chunk {
             // While closing, bytes are dropped: what the peer still sends has no reader any more.
-            if own.state == .active {
+            if own.lifecycle.isActive {
                 let bytes = ReadBytes(start: UnsafeRawPointer(data), count: Int(event.result), chunk: chunk)
                 if own.reading.holds.isEmpty, own.held == nil { deliver(bytes) } else { hold(bytes) }
             }
@@ -34,30 +34,22 @@ extension Channel {
     func completeRead() {
         guard own.reading.owesComplete else { return }
         own.reading.owesComplete = false
-        if own.state == .active { own.first.call(.readComplete) { $0.handler.channelReadComplete($0) } }
+        if own.lifecycle.isActive { own.first.call(.readComplete) { $0.handler.channelReadComplete($0) } }
     }
 
     private func endOfInput(_ result: Int32) {
-        guard !own.reading.isEnded else { return }
-        if let held = own.held, own.state == .active {
+        if let held = own.held, own.lifecycle.isActive {
             held.end = result
             return
         }
         // The end stays behind the data, and behind its completion: what is asked for there must not close the channel before
         // the end was told.
-        if own.state == .active { completeRead() }
-        own.reading.isEnded = true
+        if own.lifecycle.isActive { completeRead() }
         if result < 0 {
             fail(TransportError(call: .receive, errno: -result))
             return
         }
-        switch own.state {
-        case .active:
-            own.first.call(.inputClosed) { $0.handler.inputClosed($0) }
-            if own.state == .active, !configuration.allowsHalfClosure || own.writing.isShutDown { closeNow(.graceful) }
-        case .draining: continueDraining()
-        case .opening, .closing, .closed: break
-        }
+        if own.lifecycle.isInputOpen { perform(own.lifecycle.on(.inputEnded)) }
     }
 
     /// Whether bytes are received as they come. Default true.
@@ -87,7 +79,8 @@ extension Channel {
         eventLoop.assertOnLoop()
         let before = own.reading.holds
         if isHeld { own.reading.holds.insert(hold) } else { own.reading.holds.remove(hold) }
-        guard before.isEmpty != own.reading.holds.isEmpty, own.state == .active, !own.reading.isEnded, let slot else {
+        guard before.isEmpty != own.reading.holds.isEmpty, own.lifecycle.isActive, own.lifecycle.isInputOpen, let slot
+        else {
             return
         }
         if !own.reading.holds.isEmpty {
@@ -124,7 +117,7 @@ extension Channel {
     private func deliverHeld() {
         guard let held = own.held else { return }
         held.isScheduled = false
-        while own.state == .active, own.reading.holds.isEmpty {
+        while own.lifecycle.isActive, own.reading.holds.isEmpty {
             guard let buffer = held.input.removeFirst() else {
                 finishHeld(held)
                 return
@@ -138,17 +131,11 @@ extension Channel {
     private func finishHeld(_ held: HeldInput) {
         own.held = nil
         completeRead()
-        guard own.state == .active, !own.reading.isEnded else { return }
+        guard own.lifecycle.isActive, own.lifecycle.isInputOpen else { return }
         if let end = held.end {
             endOfInput(end)
         } else if own.reading.holds.isEmpty, let slot {
             startReceiving(slot)
         }
-    }
-
-    /// The channel takes no more bytes: those that are kept have no reader any more, but their end counts.
-    func dropHeld() {
-        if own.held?.end != nil { own.reading.isEnded = true }
-        own.held = nil
     }
 }

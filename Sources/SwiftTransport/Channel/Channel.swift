@@ -24,7 +24,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// What only the loop's thread looks at and changes.
     struct Own {
-        var state = State.opening
+        var lifecycle = ChannelLifecycle()
         var reading = Reading()
         var writing = Writing()
         /// The ends of the pipeline.
@@ -42,20 +42,6 @@ public final class Channel: Endpoint, @unchecked Sendable {
         #endif
     }
 
-    /// Where a channel is in its life.
-    enum State: UInt8 {
-        /// Has no connection yet.
-        case opening
-        /// Connected.
-        case active
-        /// Takes no more writes; sends what is queued, then the end of stream, then waits for the peer's.
-        case draining
-        /// Waits for the last completion of the kernel.
-        case closing
-        /// Over.
-        case closed
-    }
-
     /// What a channel is about on its way in.
     struct Reading {
         /// True exactly while the channel is on its loop's list of those whose reads this turn completes.
@@ -64,18 +50,12 @@ public final class Channel: Endpoint, @unchecked Sendable {
         var owesComplete = false
         /// Who wants no more bytes for now: see ``ReadingHolds``.
         var holds: ReadingHolds = []
-        var isEnded = false
-        var wasActive = false
     }
 
     /// What a channel is about on its way out.
     struct Writing {
         /// True exactly while the channel is on its loop's list of those that send at the end of the turn.
         var isListed = false
-        /// The output was shut down: no more writes are taken.
-        var isShutDown = false
-        /// The end of stream was sent.
-        var isFinished = false
         /// The engine has a send, and with it the memory of the first entries.
         var inFlight = false
         /// In this turn the kernel took less than it was offered: it is not asked again before the end of it.
@@ -104,19 +84,17 @@ public final class Channel: Endpoint, @unchecked Sendable {
     /// The descriptor is connected: the handlers are told, and reading starts.
     func becomeActive() {
         eventLoop.assertOnLoop()
-        guard own.state == .opening, let slot else { return }
-        own.state = .active
-        own.reading.wasActive = true
+        guard let slot, own.lifecycle.on(.connected) == .activate else { return }
         configuration.applyConnected(to: slot.pointee.fd)
         levels.open()
         own.first.call(.active) { $0.handler.channelActive($0) }
         // Also when it was closed just now: a drain ends with the peer's end of stream.
-        if own.state == .active || own.state == .draining, own.reading.holds.isEmpty { startReceiving(slot) }
+        if own.lifecycle.isInputOpen, own.reading.holds.isEmpty { startReceiving(slot) }
     }
 
     override func handle(_ event: ct_event) {
         switch event.kind {
-        case CT_EVENT_CLOSED: finishClose()
+        case CT_EVENT_CLOSED: perform(own.lifecycle.on(.released))
         case CT_EVENT_CONNECT: own.ending?.connected?(event.result)
         case CT_EVENT_NOTIFICATION: notified(event)
         default: break

@@ -9,8 +9,6 @@ final class ChannelEnding {
     var deadline = UInt64.max
     /// Looks again whether the peer's kernel has everything.
     var look: CallbackTimer?
-    /// The stream has a hole that nobody knows of: what was accepted before it is sent, and then a reset.
-    var isBroken = false
     /// What had to be cut off, and what was queued then.
     var wasCutOff = false
     var bytesDropped = 0

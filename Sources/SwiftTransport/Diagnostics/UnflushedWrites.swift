@@ -47,7 +47,7 @@ extension EventLoop {
 
     extension Channel {
         private var oldestUnflushed: WriteHandle? {
-            guard own.state == .active, let queue = own.queue else { return nil }
+            guard own.lifecycle.isActive, let queue = own.queue else { return nil }
             let waiting = queue.flushedCount..<queue.count
             guard waiting.contains(where: { !queue[$0].isCancelled }) else { return nil }
             return own.nextHandle.advanced(by: -waiting.count)

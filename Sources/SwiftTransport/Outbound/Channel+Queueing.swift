@@ -41,7 +41,7 @@ extension Channel {
 
     /// A message that reached the head of the pipeline without becoming bytes (W7).
     func refuseMessage(_ completion: WriteCompletion) {
-        guard own.state == .active else { return refuse(0, completion) }
+        guard own.lifecycle.takesWrites else { return refuse(0, completion) }
         let error = TransportError(.unencodableMessage)
         eventLoop.tellRefusal(completion, error)
         if completion.isNone { breakOff(error) }
@@ -66,14 +66,14 @@ extension Channel {
     @inline(__always)
     private func takes(_ size: Int) -> Bool {
         let pending = levels.pending
-        return own.state == .active && !own.writing.isShutDown && (pending == 0 || pending &+ size <= levels.hardLimit)
+        return own.lifecycle.takesWrites && (pending == 0 || pending &+ size <= levels.hardLimit)
             && !eventLoop.own.outbound.wouldExceed(size, holding: pending)
     }
 
     /// The same once what is flushed has been sent, or for a write that has waited for its turn.
     @inline(never)
     func takesNow(_ size: Int) -> Bool {
-        guard own.state == .active, !own.writing.isShutDown else { return false }
+        guard own.lifecycle.takesWrites else { return false }
         sendAhead()
         // The write may come to nothing, and with it the send whose end would tell.
         updateWritabilityAhead()
@@ -101,12 +101,13 @@ extension Channel {
     }
 
     private func refusal(_ size: Int) -> TransportError {
-        switch own.state {
+        switch own.lifecycle.phase {
         case .opening: TransportError(.notYetConnected)
-        case .active where own.writing.isShutDown: TransportError(.outputShutDown)
-        case .active where levels.pending &+ size > levels.hardLimit: TransportError(.outboundQueueFull)
-        case .active: TransportError(.loopBudgetExhausted)
-        case .draining, .closing, .closed: .closed(by: own.ending?.cause)
+        case .open, .inputEnded:
+            TransportError(levels.pending &+ size > levels.hardLimit ? .outboundQueueFull : .loopBudgetExhausted)
+        case .outputEnding, .outputEndingInputEnded, .outputEnded, .bothEnded: TransportError(.outputShutDown)
+        case .draining, .drainingInputEnded, .breaking, .awaitingPeer, .delivering, .closing, .resetting, .closed:
+            .closed(by: own.ending?.cause)
         }
     }
 
@@ -189,7 +190,7 @@ extension Channel {
         let ending = ensureEnding()
         if ending.cause == nil { ending.cause = error }
         eventLoop.own.completions.append(waiting, error)
-        tearDown(resetting: true)
+        end(resetting: true)
         eventLoop.tellCompletions()
     }
 

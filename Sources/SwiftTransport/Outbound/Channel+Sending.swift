@@ -9,7 +9,7 @@ extension Channel {
 
     func flushQueue() {
         eventLoop.assertOnLoop()
-        guard let queue = own.queue, own.state == .active else { return }
+        guard let queue = own.queue, own.lifecycle.isActive else { return }
         queue.flush()
         listDirty()
         if levels.pending > levels.high {
@@ -32,7 +32,7 @@ extension Channel {
         own.writing.isFull = false
         if own.writing.owesWritable { tellWritableAgain() }
         if own.waiting != nil { admitWaiting() }
-        guard !own.writing.inFlight, own.state == .active || own.state == .draining, let slot, let queue = own.queue,
+        guard !own.writing.inFlight, own.lifecycle.sends, let slot, let queue = own.queue,
             queue.hasFlushed
         else { return }
         do throws(TransportError) {
@@ -53,7 +53,7 @@ extension Channel {
     /// for these writes is told at the end of the turn, behind those whose writes ended earlier.
     @inline(never)
     func sendAhead() {
-        guard own.state == .active, !own.writing.inFlight, !own.writing.isFull, !own.writing.isShutDown, let slot else {
+        guard own.lifecycle.takesWrites, !own.writing.inFlight, !own.writing.isFull, let slot else {
             return
         }
         let vectors = eventLoop.vectors
@@ -102,7 +102,7 @@ extension Channel {
         own.writing.inFlight = false
         if let zeroCopy = own.zeroCopy, zeroCopy.isInFlight, zeroCopy.sent(event) {
             // The kernel would not do it without a copy: the same bytes once more, with one.
-            if own.state == .closing { failQueue() } else { listDirty() }
+            if own.lifecycle.isOver { failQueue() } else { listDirty() }
             return
         }
         if event.result >= 0 {
@@ -111,9 +111,9 @@ extension Channel {
             sendFailed(TransportError(call: .send, errno: -event.result))
             return
         }
-        if let queue = own.queue, own.state == .active || own.state == .draining, queue.hasFlushed {
+        if let queue = own.queue, own.lifecycle.sends, queue.hasFlushed {
             listDirty()
-        } else if own.state == .closing {
+        } else if own.lifecycle.isOver {
             failQueue()
         }
     }
@@ -121,8 +121,8 @@ extension Channel {
     /// A file that cannot be read fails its own write, if nothing of it was sent and somebody waits for it; anything else ends
     /// the channel, because the stream would have a hole.
     private func sendFailed(_ error: TransportError) {
-        guard error.call == .pread, own.state == .active || own.state == .draining else {
-            if own.state == .closing { failQueue() } else { fail(error) }
+        guard error.call == .pread, own.lifecycle.sends else {
+            if own.lifecycle.isOver { failQueue() } else { fail(error) }
             return
         }
         if let entry = own.queue?.headUntouched, !entry.completion.isNone {
@@ -134,7 +134,7 @@ extension Channel {
             admitWaiting()
             if own.queue != nil {
                 listDirty()
-            } else if own.state != .active || own.writing.isShutDown {
+            } else if !own.lifecycle.takesWrites {
                 completedWhileEnding()
             }
         } else {
@@ -154,7 +154,7 @@ extension Channel {
         giveBackIfEmpty()
         if levels.flags != 0 { updateWritability() }
         if own.waiting != nil { admitWaiting() }
-        if own.state != .active || own.writing.isShutDown { completedWhileEnding() }
+        if !own.lifecycle.takesWrites { completedWhileEnding() }
     }
 
     /// Walks over what is flushed and takes out what is finished. Calls nobody: who waits is told later, in this order.
@@ -202,12 +202,7 @@ extension Channel {
 
     /// What a completion may have asked for while the queue was being walked, or what waited for an empty queue.
     private func completedWhileEnding() {
-        switch own.state {
-        case .active: if own.queue == nil { finishOutput() }
-        case .draining: continueDraining()
-        case .closing: failQueue()
-        case .opening, .closed: break
-        }
+        if own.lifecycle.isOver { failQueue() } else { goOn() }
     }
 
     // MARK: Failing

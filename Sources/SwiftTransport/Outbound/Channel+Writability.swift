@@ -123,6 +123,6 @@ extension Channel {
     }
 
     private func tellWritability() {
-        if own.state == .active { own.first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
+        if own.lifecycle.isActive { own.first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
     }
 }

@@ -29,7 +29,7 @@ final class WaitingWrites {
 extension Channel {
     /// Whether a write of a task has to wait: others wait already, or there is no room.
     func mustWait(_ size: Int) -> Bool {
-        guard own.state == .active, !own.writing.isShutDown else { return false }
+        guard own.lifecycle.takesWrites else { return false }
         return own.waiting?.next != nil || !takesNow(size)
     }
 
@@ -47,7 +47,7 @@ extension Channel {
 
     /// There is room again: who has waited longest goes on first.
     func admitWaiting() {
-        while let waiting = own.waiting, own.state == .active {
+        while let waiting = own.waiting, own.lifecycle.isActive {
             guard let write = waiting.next else {
                 own.waiting = nil
                 return

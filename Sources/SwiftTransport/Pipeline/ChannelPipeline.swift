@@ -76,7 +76,7 @@ public struct ChannelPipeline {
 
     @discardableResult
     private func insert(_ handler: any ChannelHandler, behind place: PipelineLink) -> Bool {
-        guard channel.own.state != .closed else { return false }
+        guard channel.own.lifecycle.phase != .closed else { return false }
         let context = ChannelContext(handler, channel: channel)
         let reference = ContextReference(context)
         reference.hold()
