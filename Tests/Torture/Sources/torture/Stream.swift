@@ -70,6 +70,8 @@ final class Stream: Sendable {
     }
 
     var received: Int { state.withLock { $0.received } }
+    /// Its reader has met the end, or has left.
+    var hasEnded: Bool { state.withLock { $0.end != .open } }
 
     // MARK: The writer
 

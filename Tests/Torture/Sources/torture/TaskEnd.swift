@@ -77,9 +77,11 @@ struct TaskEnd: Sendable {
         session.workerEnded()
     }
 
-    /// Before the server knows the session nothing may happen to it.
+    /// Before the server knows the session nothing may happen to it; a server that ends it unknown will never know it.
     private func waitForAttachment() async {
-        while !session.isAttached, channel.isActive { try? await Task.sleep(for: .milliseconds(1)) }
+        while !session.isAttached, channel.isActive, !session.incoming(side).hasEnded {
+            try? await Task.sleep(for: .milliseconds(1))
+        }
     }
 
     private func write(_ start: Random, _ plan: EndPlan) async {
