@@ -51,8 +51,8 @@ static int epoll_start(ct_loop *loop, ct_failure *failure) {
 }
 
 static void epoll_destroy(ct_loop *loop) {
+    if (!loop->engine_state) return;
     ct_epoll *e = epoll_of(loop);
-    if (!e) return;
     ct_assert(e->ready_head == 0);
     if (e->chunk) ct_chunk_release((ct_chunk *)e->chunk);
     close(e->fd);

@@ -92,8 +92,12 @@ int ct_slot_table_init(ct_slot_table *table);
 void ct_slot_table_destroy(ct_slot_table *table);
 void ct_slot_list_append(ct_slot_table *table, ct_slot_list *list, ct_slot *slot);
 ct_slot *_Nullable ct_slot_list_take(ct_slot_table *table, ct_slot_list *list);
-// To be called whenever an operation of `slot` ended: moves a closing slot on once nothing is in flight.
-void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot);
+// Moves a slot that is not open on once nothing is in flight.
+void ct_slot_move_on(ct_loop *loop, ct_slot *slot);
+// To be called whenever an operation of `slot` ended.
+static inline void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
+    if (ct_unlikely(slot->state != CT_SLOT_OPEN)) ct_slot_move_on(loop, slot);
+}
 // Does what is left to do for slots that are TO_CLOSE or CLOSED: closes descriptors and posts CLOSED events.
 uint32_t ct_slots_finish(ct_loop *loop, ct_event *events, uint32_t capacity);
 

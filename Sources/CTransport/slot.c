@@ -162,8 +162,7 @@ static bool slot_may_close(const ct_slot *slot) {
     return slot->reset ? ct_slot_descriptor_is_quiet(slot) : ct_slot_is_quiet(slot);
 }
 
-void ct_slot_operation_ended(ct_loop *loop, ct_slot *slot) {
-    if (ct_likely(slot->state == CT_SLOT_OPEN)) return;
+void ct_slot_move_on(ct_loop *loop, ct_slot *slot) {
     // A starved slot is on the other list; the next turn takes it from there and comes back here.
     if (slot->state == CT_SLOT_CLOSING && slot_may_close(slot) && !slot->starved) slot_become(slot, CT_SLOT_TO_CLOSE);
     else if (slot->state == CT_SLOT_NOTIFYING && ct_slot_is_quiet(slot)) slot_become(slot, CT_SLOT_CLOSED);

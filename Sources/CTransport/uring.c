@@ -71,8 +71,8 @@ void ct_uring_close_ring(ct_uring *u) {
 }
 
 static void uring_destroy(ct_loop *loop) {
+    if (!loop->engine_state) return;
     ct_uring *u = uring_of(loop);
-    if (!u) return;
     ct_assert(u->later_head == 0);
     ct_uring_close_ring(u);
     while (u->spoiled) {

@@ -80,6 +80,15 @@ static void uring_sent(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *
     ct_slot_operation_ended(loop, slot);
 }
 
+static void uring_notified(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
+    ct_assert(slot->notifications_in_flight > 0);
+    slot->notifications_in_flight--;
+    event->kind = CT_EVENT_NOTIFICATION;
+    event->token = ct_token_tag(cqe->user_data);
+    if ((uint32_t)cqe->res & CT_IORING_NOTIF_USAGE_ZC_COPIED) event->flags |= CT_EVENT_COPIED;
+    ct_slot_operation_ended(loop, slot);
+}
+
 // True when the completion is an event for the caller.
 static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_event *event) {
     enum ct_operation operation = ct_token_operation(cqe->user_data);
@@ -101,18 +110,10 @@ static bool uring_translate(ct_loop *loop, const struct io_uring_cqe *cqe, ct_ev
     *event = (ct_event){.context = slot->context};
     switch (operation) {
     case CT_OP_RECEIVE: return uring_received(loop, slot, cqe, event);
-    case CT_OP_SEND: uring_sent(loop, slot, cqe, event); return true;
+    case CT_OP_SEND:
     case CT_OP_SEND_ZERO_COPY:
-        if (!(cqe->flags & IORING_CQE_F_NOTIF)) {
-            uring_sent(loop, slot, cqe, event);
-            return true;
-        }
-        ct_assert(slot->notifications_in_flight > 0);
-        slot->notifications_in_flight--;
-        event->kind = CT_EVENT_NOTIFICATION;
-        event->token = ct_token_tag(cqe->user_data);
-        if ((uint32_t)cqe->res & CT_IORING_NOTIF_USAGE_ZC_COPIED) event->flags |= CT_EVENT_COPIED;
-        ct_slot_operation_ended(loop, slot);
+        if (ct_unlikely(cqe->flags & IORING_CQE_F_NOTIF)) uring_notified(loop, slot, cqe, event);
+        else uring_sent(loop, slot, cqe, event);
         return true;
     case CT_OP_CONNECT:
         ct_assert(slot->connects_in_flight == 1);
