@@ -12,7 +12,7 @@ import Testing
     }
 
     /// A reader that keeps everything: the loop's receive memory stays within its budget, the connection waits with its
-    /// bytes in the kernel, and goes on where it stopped when memory comes back (section 4 of the design, ENOBUFS).
+    /// bytes in the kernel, and goes on where it stopped when memory comes back (ENOBUFS).
     @Test(arguments: Variant.all)
     func budgetHoldsAndReadingResumes(variant: Variant) throws {
         try withSmallLoop(variant) { loop in

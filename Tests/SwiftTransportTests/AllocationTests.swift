@@ -5,7 +5,7 @@ import Testing
 
 extension Scenarios {
     /// Heap allocations per echoed message in steady state: 0. Counted by jemalloc on the loop's thread,
-    /// in bytes, so that not one of them can hide. B5, B6.
+    /// in bytes, so that not one of them can hide (B5, B6).
     ///
     /// Run it in an optimised build too: `make test` does.
     @Suite(.enabled(if: canCountAllocations, "needs the trait Jemalloc: malloc does not count"))

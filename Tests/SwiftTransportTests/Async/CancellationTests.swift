@@ -68,7 +68,7 @@ extension Scenarios {
                 }
                 _ = await failure.value
                 try await eventually("nothing to be left") { await loop.statistics()?.openEndpoints == 0 }
-                #expect(await loop.statistics()?.armedTimers == 1, "the witness of withGroup")
+                #expect(await loop.statistics()?.armedTimers == LoopEnd.timers)
             }
         }
 

@@ -53,7 +53,7 @@ extension Scenarios {
             }
         }
 
-        /// netty inc#19: memory for the probe's small ring but not for those of the loops. All of them get epoll then, and the
+        /// Memory for the probe's small ring but not for those of the loops. All of them get epoll then, and the
         /// group says why; who asks for io_uring is told what to raise.
         @Test(.enabled(if: Machine.hasURing)) func tooLittleLockedMemory() async {
             await #expect(processExitsWith: .success) {

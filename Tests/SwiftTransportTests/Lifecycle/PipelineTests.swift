@@ -2,7 +2,7 @@ import SwiftTransport
 import Testing
 
 extension Scenarios {
-    /// Mission 1J: handlers come and go while events are on their way.
+    /// Handlers come and go while events are on their way.
     struct PipelineTests {
         /// Reads one line of protocol, hands the rest over to its successor and leaves: how protocols are negotiated.
         @Test(arguments: Place.all) func aHandlerLeavesInTheMiddleOfAnEvent(_ place: Place) async throws {

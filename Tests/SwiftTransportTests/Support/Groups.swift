@@ -33,6 +33,9 @@ func withGroup<R>(
 /// What a loop's counters said at its very end. A loop cannot be asked any more then, so it is told by what the loop lets go
 /// of last: a timer that never fires.
 final class LoopEnd: Sendable {
+    /// Timers of a loop that are the harness's own.
+    static let timers: UInt64 = 1
+
     private let last = Mutex<LoopStatistics?>(nil)
 
     var statistics: LoopStatistics? { last.withLock { $0 } }

@@ -65,7 +65,7 @@ extension WritePath {
             }
         }
 
-        /// W12: a completion told of a cancel may write, flush and cancel in turn (2.6, P5).
+        /// W12: a completion told of a cancel may write, flush and cancel in turn (P5).
         @Test(arguments: WritePath.engines)
         func reentrantCancel(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in

@@ -85,7 +85,7 @@ extension WritePath {
             }
         }
 
-        /// 2.2, AbstractChannelTest.testClosedChannelExceptionCarryIOException: every later refusal carries the first cause.
+        /// Every later refusal carries the first cause.
         @Test(arguments: WritePath.engines)
         func firstCauseIsKept(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in

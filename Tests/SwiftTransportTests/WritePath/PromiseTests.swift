@@ -165,7 +165,7 @@ extension WritePath {
                 }()
                 #expect(task.cancel())
                 #expect(!task.cancel())
-                #expect(await rig.loop.statistics()?.armedTimers == 0)
+                #expect(await rig.loop.statistics()?.armedTimers == LoopEnd.timers)
                 let done = rig.loop.schedule(after: .zero) { log.add(.note("ran")) }
                 await log.until(.note("ran"))
                 #expect(!done.cancel())

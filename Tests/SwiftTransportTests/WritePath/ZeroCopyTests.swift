@@ -137,7 +137,7 @@ extension WritePath {
             }
         }
 
-        /// netty inc#19, #15699: where no memory may be locked the kernel answers ENOMEM: the same bytes go again with a copy.
+        /// netty#15699: where no memory may be locked the kernel answers ENOMEM: the same bytes go again with a copy.
         @Test(.enabled(if: Machine.hasURing)) func noLockedMemory() async {
             await #expect(processExitsWith: .success) {
                 await inChild {

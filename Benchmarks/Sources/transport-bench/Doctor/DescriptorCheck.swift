@@ -1,4 +1,4 @@
-/// K1, K2: a descriptor for each connection, from the process, from the user's limits, and from the kernel.
+/// A descriptor for each connection, from the process, from the user's limits, and from the kernel.
 enum DescriptorCheck {
     /// What a server holds besides its connections.
     private static let spare = 64
@@ -9,11 +9,11 @@ enum DescriptorCheck {
         var advice: String?
         if limit.hard < needed {
             advice = """
-                K2: /etc/security/limits.conf: `* soft nofile \(needed)` and `* hard nofile \(needed)`; \
+                /etc/security/limits.conf: `* soft nofile \(needed)` and `* hard nofile \(needed)`; \
                 in systemd LimitNOFILE=\(needed); in Docker --ulimit nofile=\(needed)
                 """
         } else if limit.soft < needed {
-            advice = "K1: ulimit -n \(needed) before the start; in systemd LimitNOFILE=\(needed)"
+            advice = "ulimit -n \(needed) before the start; in systemd LimitNOFILE=\(needed)"
         }
         return [
             Finding(name: "descriptors (nofile)", value: limit.described(), advice: advice),
@@ -25,7 +25,7 @@ enum DescriptorCheck {
     private static func parameter(_ name: String, atLeast needed: Int, note: String) -> Finding? {
         guard let value = KernelParameter.numbers(name).first else { return nil }
         return Finding(
-            name: name, value: "\(value)", note: note, advice: value >= needed ? nil : "K1: sysctl -w \(name)=\(needed)"
+            name: name, value: "\(value)", note: note, advice: value >= needed ? nil : "sysctl -w \(name)=\(needed)"
         )
     }
 }

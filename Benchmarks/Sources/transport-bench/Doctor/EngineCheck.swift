@@ -52,6 +52,6 @@ enum EngineCheck {
             name: "locked memory (memlock)", value: limit.described { "\($0 / 1024) KiB" },
             note: isBound ? nil : "does not bind root",
             advice: !isBound || limit.soft / 1024 >= needed
-                ? nil : "K1: \(loops) loops on io_uring need \(needed) KiB: ulimit -l, or LimitMEMLOCK= in systemd")
+                ? nil : "\(loops) loops on io_uring need \(needed) KiB: ulimit -l, or LimitMEMLOCK= in systemd")
     }
 }

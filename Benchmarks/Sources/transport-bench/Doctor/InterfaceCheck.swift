@@ -1,6 +1,6 @@
 import Foundation
 
-/// K11: whether one processor handles the packets for all.
+/// Whether one processor handles the packets for all.
 enum InterfaceCheck {
     static var findings: [Finding] {
         // Only what has a device behind it: loopback and tunnels have no interrupts to spread.
@@ -21,7 +21,7 @@ enum InterfaceCheck {
         return Finding(
             name: "receive queues of \(interface)", value: "\(queues.count), RPS \(isSteered ? "on" : "off")",
             advice: isSteered || queues.count >= processors
-                ? nil : "K11: all processors shall take packets: echo \(mask) > \(folder)/\(first)/rps_cpus")
+                ? nil : "all processors shall take packets: echo \(mask) > \(folder)/\(first)/rps_cpus")
     }
 
     private static func names(in folder: String) -> [String] {

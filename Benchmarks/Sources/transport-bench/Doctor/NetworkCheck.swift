@@ -47,10 +47,10 @@ enum NetworkCheck {
                 socket buffers, in pages: \(bytes >> 20) MiB in all, \(bytes / connections) B for each connection \
                 (idle ones hold none)
                 """,
-            advice: pages[2] >= connections ? nil : "K10: a page for each: sysctl -w \(name)=\"\(needed)\"")
+            advice: pages[2] >= connections ? nil : "a page for each: sysctl -w \(name)=\"\(needed)\"")
     }
 
-    /// K10: what an application sets for masses of connections.
+    /// What an application sets for masses of connections.
     private static let kibibytesPerBuffer = 32
 
     private static func buffers(_ name: String, option: String) -> Finding? {
@@ -59,7 +59,7 @@ enum NetworkCheck {
         return Finding(
             name: name, value: "\(values[1] >> 10) KiB, grows to \(values[2] >> 10) KiB",
             note:
-                "K10: with masses of connections \(option)(.kibibytes(\(kibibytesPerBuffer))) bounds what a full one holds"
+                "with masses of connections \(option)(.kibibytes(\(kibibytesPerBuffer))) bounds what a full one holds"
         )
     }
 

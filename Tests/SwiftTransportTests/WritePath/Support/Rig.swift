@@ -65,30 +65,19 @@ extension WritePath {
         func sends() async throws -> UInt64 { try #require(await loop.statistics()).sends }
     }
 
-    /// Makes a rig, and at the end sees to it that nothing is left counted or unclosed.
+    /// ``withGroup(_:loops:options:shutdownWithin:sourceLocation:_:)`` of one loop, with a rig on it whose channel is closed at the end.
     static func withRig(
         _ engine: Engine, _ options: [ChannelOption] = [], loop: LoopOptions = LoopOptions(), unix: Bool = false,
         receiveBuffer: Int32? = nil, handlers: (@Sendable (Log) -> [any ChannelHandler])? = nil,
-        _ body: (Rig) async throws -> Void
+        sourceLocation: SourceLocation = #_sourceLocation, _ body: (Rig) async throws -> Void
     ) async throws {
-        try engine.require()
-        var loopOptions = loop
-        loopOptions.engine = .only(engine)
-        let group = try EventLoopGroup(loops: 1, options: loopOptions)
-        let rig = try await Rig.open(group, options, unix: unix, receiveBuffer: receiveBuffer, handlers: handlers)
-        do {
+        try await withGroup(engine, options: loop, shutdownWithin: .zero, sourceLocation: sourceLocation) { group in
+            let rig = try await Rig.open(group, options, unix: unix, receiveBuffer: receiveBuffer, handlers: handlers)
             try await body(rig)
-        } catch {
-            await group.shutdown(within: .zero)
-            throw error
+            rig.channel.close(.immediate)
+            await rig.channel.closed()
+            #expect(rig.channel.pendingBytes == 0, "bytes left counted", sourceLocation: sourceLocation)
         }
-        rig.channel.close(.immediate)
-        await rig.channel.closed()
-        #expect(rig.channel.pendingBytes == 0, "bytes left counted on the channel")
-        if let statistics = await rig.loop.statistics() {
-            #expect(statistics.staleCompletions == 0)
-        }
-        await group.shutdown(within: .zero)
     }
 
     /// Stops a loop until it is opened, so that a test can see what happens on the way to it.
