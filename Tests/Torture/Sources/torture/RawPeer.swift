@@ -254,6 +254,7 @@ final class RawPeer {
         session?.note(side, "output broke", -result)
         // The kernel tells a reset once: what is read from now on ends like a whole stream.
         isBroken = true
+        greetingSent = greeting.count
         stopWriting()
         steps = 0
         isBlocked = false
