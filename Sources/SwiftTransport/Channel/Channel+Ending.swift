@@ -147,6 +147,7 @@ extension Channel {
         own.ending?.timer?.disarm(on: eventLoop)
         own.ending?.timer = nil
         failQueue()
+        letGoOfZeroCopies()
         // Nobody hears of a write behind the end.
         eventLoop.tellCompletions()
         if own.writing.isListed { eventLoop.own.dirty.remove(self) }

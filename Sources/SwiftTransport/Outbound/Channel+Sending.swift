@@ -242,4 +242,10 @@ extension Channel {
         updateWritability()
         admitWaiting()
     }
+
+    /// The slot is somebody else's: memory of sends whose notification never came is free as well.
+    func letGoOfZeroCopies() {
+        guard let zeroCopy = own.zeroCopy, zeroCopy.isOutstanding else { return }
+        count(-zeroCopy.closed(&eventLoop.own.outboundMemory))
+    }
 }

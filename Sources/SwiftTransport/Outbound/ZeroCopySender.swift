@@ -106,6 +106,18 @@ final class ZeroCopySender {
         }
         let distance = Int(UInt16(truncatingIfNeeded: event.token) &- tag(of: oldest)) & Int(CT_SEND_TAG_MAX)
         settle(oldest + distance)
+        return release(&memory)
+    }
+
+    /// The descriptor is closed: the kernel reads nothing any more, whether it has said so or, because it had no memory for
+    /// saying it, has not. Returns how many held bytes were let go.
+    func closed(_ memory: inout OutboundMemory) -> Int {
+        oldest = next
+        early = 0
+        return release(&memory)
+    }
+
+    private func release(_ memory: inout OutboundMemory) -> Int {
         var released = 0
         while firstHeld < held.count, held[firstHeld].number < oldest {
             OutboundOwner.release(held[firstHeld].owner, to: &memory)

@@ -117,6 +117,18 @@ extension WritePath {
             memory.deallocate()
         }
 
+        /// A kernel without memory drops completions, and notifications with them: the end of the descriptor is theirs too.
+        @Test func theEndLetsGo() {
+            var memory = OutboundMemory(LoopOptions())
+            let (owner, witness) = owner(5000)
+            for _ in 0..<3 { send(result(3000)) }
+            #expect(sender.hold(owner, 5000))
+            #expect(sender.notified(notification(1), &memory) == 0)
+            #expect(sender.closed(&memory) == 5000)
+            #expect(witness.isFreed && !sender.isOutstanding)
+            memory.deallocate()
+        }
+
         /// Given up at the eighth copy in a row; one that was no copy starts the count anew.
         @Test func copiesInARow() {
             var memory = OutboundMemory(LoopOptions())

@@ -1,3 +1,4 @@
+import CTransport
 import Glibc
 import Testing
 
@@ -105,6 +106,29 @@ extension WritePath {
                 if mode == .immediate { await rig.peer.readToEnd() }
                 await rig.channel.closed()
                 #expect(log.done == (0..<3).map { .done($0, .closed) })
+                #expect(witness.isFreed)
+            }
+        }
+
+        /// A notification that never comes, because the kernel had no memory for it, holds nothing beyond the end.
+        @Test(arguments: WritePath.engines)
+        func aNotificationThatNeverComes(engine: Engine) async throws {
+            try await WritePath.withRig(engine, Self.options) { rig in
+                let witness = try await rig.run { channel in
+                    let buffer = Buffer(WritePath.bytes(50_000))
+                    guard let sender = channel.own.zeroCopy else { return Witness(buffer) }
+                    _ = sender.begin()
+                    var event = ct_event()
+                    event.result = 50_000
+                    event.flags = UInt16(CT_EVENT_MORE)
+                    _ = sender.sent(event)
+                    #expect(sender.hold(OutboundOwner.object(buffer.storage!), buffer.count))
+                    channel.count(buffer.count)
+                    return Witness(buffer)
+                }
+                #expect(!witness.isFreed)
+                rig.channel.close(.immediate)
+                await rig.channel.closed()
                 #expect(witness.isFreed)
             }
         }

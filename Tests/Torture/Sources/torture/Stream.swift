@@ -172,7 +172,8 @@ extension Stream.State {
         if undecided.isEmpty { return consume(bytes, hasLanes, isLast: false, segments) }
         let all = undecided + bytes
         undecided = []
-        return all.withUnsafeBytes { consume($0, hasLanes, isLast: false, segments) }
+        // They would be those of the bytes before too, and not those of these alone.
+        return all.withUnsafeBytes { consume($0, hasLanes, isLast: false, nil) }
     }
 
     /// The stream has ended: what was too short to be recognised is recognised now.

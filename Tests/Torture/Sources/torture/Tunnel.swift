@@ -28,8 +28,9 @@ extension HandlerEnd {
         let count = random.logarithmic(Stream.markLength, 4096)
         // A lane for each loop: what one thread writes is in order.
         let lane = context.eventLoop.index
-        let (index, phase) = tunnel.session.outgoing(.client).issue(count, lane: lane, isTold: true, isRemovable: true)
+        // First, or the session could be judged in between, by another thread.
         tunnel.session.promised()
+        let (index, phase) = tunnel.session.outgoing(.client).issue(count, lane: lane, isTold: true, isRemovable: true)
         session.note(side, "forwards", number, index)
         let range = index..<index + 1
         let buffer = Piece.buffer(phase, count, &random)
