@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func whatAConnectionCarriesInEveryTurn() {
-        #expect(MemoryLayout<ChannelContext.Own>.size == 25)
+        #expect(MemoryLayout<ChannelContext.Own>.size == 32)
         #if !DEBUG
             #expect(MemoryLayout<Channel.Own>.size <= 88)
         #endif

@@ -4,12 +4,30 @@ internal import Synchronization
 
 /// One thread, its connections, their timers and the tasks that run beside them.
 ///
-/// A loop is a serial executor: an actor can run on it by returning ``asUnownedSerialExecutor()`` from its
-/// `unownedExecutor`. Its ``taskExecutor`` makes tasks run on it without ever leaving the thread:
+/// A loop is a serial executor: an actor that returns ``asUnownedSerialExecutor()`` from its `unownedExecutor` runs on it. Tasks
+/// await such an actor as any other; a handler of the loop is in its isolation already, and need not:
+///
+///     actor Room {
+///         private let loop: EventLoop
+///         private var members: [Channel] = []
+///
+///         nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+///         init(on loop: EventLoop) { self.loop = loop }
+///
+///         func join(_ channel: Channel) { members.append(channel) }
+///         func say(_ text: String) { for member in members { member.writeAndFlush(Buffer(text)) } }
+///     }
+///
+///     await room.say("welcome")                                           // any task
+///     room.assumeIsolated { $0.join(context.channel) }                    // a handler of the same loop
+///
+/// Its ``taskExecutor`` makes tasks run on it without ever leaving the thread:
 ///
 ///     Task(executorPreference: channel.eventLoop.taskExecutor) {
 ///         try await channel.send(request)     // no thread is changed
 ///     }
+///
+/// State of the loop that is no actor's travels in a ``LoopBound``.
 ///
 /// Every method may be called from any thread. Nothing that runs on a loop may block: every connection of that loop
 /// would wait.

@@ -16,9 +16,11 @@ public final class ChannelContext {
     /// whatever still has it for a neighbour passes it by; its own links lead on until its turn is over.
     struct Own {
         var interests: ChannelEvents
+        var place = Place.taken
         var next = PipelineLink.end
         var previous = PipelineLink.end
-        var place = Place.taken
+        /// What the handler has scheduled.
+        var firstTimer: ContextTimer?
     }
 
     /// Whether the context has a place in the pipeline.
@@ -230,7 +232,7 @@ public final class ChannelContext {
 
     /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.
     @inline(__always)
-    private func assertOnLoop() {
+    func assertOnLoop() {
         assert(channel.isOnLoop, "a ChannelContext was used on another thread than its loop's: use its channel")
     }
 }

@@ -110,6 +110,7 @@ public struct ChannelPipeline {
         } else {
             channel.own.last = context.own.previous
         }
+        context.cancelTimers()
         context.handler.handlerRemoved(context)
         channel.eventLoop.releaseAfterTurn(context)
     }

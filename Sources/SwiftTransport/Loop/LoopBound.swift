@@ -1,0 +1,59 @@
+internal import CTransport
+
+/// A value of one loop, in a wrapper that may go anywhere: whoever has it may hand it on, but only the loop's own thread gets at
+/// the value. That makes state that is not `Sendable`, such as a handler's, reach a `@Sendable` closure without a lock.
+///
+///     let me = LoopBound(self, in: context)
+///     database.look(up: name) { row in                         // on some thread
+///         me.eventLoop.execute { me.value.found(row) }         // back on the loop
+///     }
+///
+/// One value, however many have the wrapper. It is freed on its loop, wherever the last of them lets go; when the loop has ended,
+/// behind everything else the loop still had to do.
+public final class LoopBound<Value>: @unchecked Sendable {
+    /// The loop whose thread may use the value. Any thread may ask.
+    public let eventLoop: EventLoop
+    private let content: LoopBoundContent<Value>
+
+    /// Gives `value` away to `eventLoop`. Any thread.
+    public init(_ value: sending Value, on eventLoop: EventLoop) {
+        self.eventLoop = eventLoop
+        content = LoopBoundContent(value)
+    }
+
+    /// Wraps what belongs to the loop of `context` already, such as a handler or what it shares with others.
+    public init(_ value: Value, in context: ChannelContext) {
+        eventLoop = context.eventLoop
+        content = LoopBoundContent(value)
+    }
+
+    /// The value. The loop's thread only: elsewhere it stops the program.
+    public var value: Value {
+        get {
+            eventLoop.requireOnLoop("LoopBound.value")
+            return content.value!
+        }
+        _modify {
+            eventLoop.requireOnLoop("LoopBound.value")
+            yield &content.value!
+        }
+    }
+
+    deinit {
+        if eventLoop.isCurrent { return content.free() }
+        if eventLoop.post(content) { return }
+        let content = content
+        eventLoop.executor.late.run(on: eventLoop.executor) { content.free() }
+    }
+}
+
+/// What a ``LoopBound`` holds, and the work that frees it. Empty only when nobody has the wrapper any more.
+private final class LoopBoundContent<Value>: LoopWork, @unchecked Sendable {
+    var value: Value?
+
+    init(_ value: Value) { self.value = value }
+
+    override func run(on loop: EventLoop) { free() }
+
+    func free() { value = nil }
+}
