@@ -3,6 +3,9 @@ internal import Glibc
 
 /// One listening socket on one loop: accepts, and survives running out of descriptors. The loop's thread only.
 final class Listener: Endpoint, @unchecked Sendable {
+    let eventLoop: EventLoop
+    var slot: UnsafeMutablePointer<ct_slot>?
+
     /// How long accepting pauses when there are no descriptors, unless one is freed before.
     static let pauseWithoutDescriptors: Duration = .milliseconds(100)
 
@@ -15,7 +18,7 @@ final class Listener: Endpoint, @unchecked Sendable {
     init(eventLoop: EventLoop, factory: ChildFactory, onClosed: @escaping @Sendable () -> Void) {
         self.factory = factory
         self.onClosed = onClosed
-        super.init(eventLoop: eventLoop)
+        self.eventLoop = eventLoop
     }
 
     /// Takes over `descriptor`, which listens.
@@ -32,22 +35,17 @@ final class Listener: Endpoint, @unchecked Sendable {
         ct_slot_close(eventLoop.core, slot)
     }
 
-    override func leave(_ departure: Departure) { close() }
+    func leave(_ departure: Departure) { close() }
 
-    override func handle(_ event: ct_event) {
-        switch event.kind {
-        case CT_EVENT_ACCEPT: accepted(event)
-        case CT_EVENT_CLOSED: finishClose()
-        default: break
-        }
-    }
+    /// It closes at once, so there is nothing to cut off.
+    func cutOffForShutdown() {}
 
     private func accept() {
         guard !isClosing, let slot else { return }
         if ct_accept_start(eventLoop.core, slot) < 0 { pause() }
     }
 
-    private func accepted(_ event: ct_event) {
+    func accepted(_ event: ct_event) {
         if event.result >= 0 {
             if isClosing { closeDescriptor(event.result) } else { factory.adopt(event.result, acceptedOn: eventLoop) }
         }
@@ -88,13 +86,13 @@ final class Listener: Endpoint, @unchecked Sendable {
         accept()
     }
 
-    private func finishClose() {
+    func descriptorClosed() {
         guard let slot else { return }
         self.slot = nil
         eventLoop.own.channels.remove(at: Int(slot.pointee.index))
         onClosed()
         eventLoop.descriptorFreed()
-        EndpointReference(self).release()
+        ListenerReference(self).release()
     }
 }
 

@@ -1,5 +1,5 @@
 /// A number of bytes, so that no option's unit is ever in doubt: `.kibibytes(64)`.
-public struct ByteCount: Sendable, Hashable, Comparable, ExpressibleByIntegerLiteral {
+public struct ByteCount: Sendable, Hashable, Comparable, ExpressibleByIntegerLiteral, CustomStringConvertible {
     /// The number of bytes.
     public let bytes: Int
 
@@ -18,6 +18,16 @@ public struct ByteCount: Sendable, Hashable, Comparable, ExpressibleByIntegerLit
     private static func scaled(_ count: Int, _ unit: Int) -> Int {
         let (product, overflow) = count.multipliedReportingOverflow(by: unit)
         return overflow ? (count < 0 ? 0 : Int.max) : product
+    }
+
+    /// In the largest unit that divides it: `64 KiB`, `1000 bytes`.
+    public var description: String {
+        switch bytes {
+        case 0: "0 bytes"
+        case _ where bytes % (1 << 20) == 0: "\(bytes >> 20) MiB"
+        case _ where bytes % (1 << 10) == 0: "\(bytes >> 10) KiB"
+        default: bytes == 1 ? "1 byte" : "\(bytes) bytes"
+        }
     }
 
     /// Fewer bytes come first.

@@ -11,6 +11,10 @@ internal import Synchronization
 ///     channel.close()
 ///     await channel.closed()
 public final class Channel: Endpoint, @unchecked Sendable {
+    /// The loop on whose thread everything of this channel happens. Any thread may ask.
+    public let eventLoop: EventLoop
+    /// The loop as its thread knows it: to compare with, without counting a reference to it.
+    private let loopContext: UnsafeMutableRawPointer
     let configuration: ChannelConfiguration
 
     // Seen by every thread. `levels` is written by the loop alone, with plain stores.
@@ -24,6 +28,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// What only the loop's thread looks at and changes.
     struct Own {
+        var slot: UnsafeMutablePointer<ct_slot>?
         var lifecycle = ChannelLifecycle()
         var reading = Reading()
         var writing = Writing()
@@ -67,10 +72,11 @@ public final class Channel: Endpoint, @unchecked Sendable {
     }
 
     init(eventLoop: EventLoop, configuration: ChannelConfiguration) {
+        self.eventLoop = eventLoop
+        loopContext = eventLoop.context
         self.configuration = configuration
         levels = ChannelLevels(configuration.waterMark)
         if let threshold = configuration.zeroCopyThreshold { own.zeroCopy = ZeroCopySender(threshold: threshold) }
-        super.init(eventLoop: eventLoop)
     }
 
     /// The handlers. The channel's loop only.
@@ -78,6 +84,11 @@ public final class Channel: Endpoint, @unchecked Sendable {
 
     /// True while the channel is connected and takes writes. Any thread; elsewhere than on the loop a moment old.
     public var isActive: Bool { levels.isOpen }
+
+    var slot: UnsafeMutablePointer<ct_slot>? {
+        @inline(__always) get { own.slot }
+        set { own.slot = newValue }
+    }
 
     // MARK: Coming to life
 
@@ -92,18 +103,11 @@ public final class Channel: Endpoint, @unchecked Sendable {
         if own.lifecycle.isInputOpen, own.reading.holds.isEmpty { startReceiving(slot) }
     }
 
-    override func handle(_ event: ct_event) {
-        switch event.kind {
-        case CT_EVENT_CLOSED: perform(own.lifecycle.on(.released))
-        case CT_EVENT_CONNECT: own.ending?.connected?(event.result)
-        case CT_EVENT_NOTIFICATION: notified(event)
-        default: break
-        }
-    }
+    func descriptorClosed() { perform(own.lifecycle.on(.released)) }
 
-    override func leave(_ departure: Departure) { beginLeaving(departure) }
+    func leave(_ departure: Departure) { beginLeaving(departure) }
 
-    override func cutOffForShutdown() { cutOff() }
+    func cutOffForShutdown() { cutOff() }
 
     // MARK: Addresses
 
@@ -126,6 +130,10 @@ public final class Channel: Endpoint, @unchecked Sendable {
     }
 
     // MARK: On the loop or off it
+
+    /// True on the thread of the loop.
+    @inline(__always)
+    var isOnLoop: Bool { ct_current_context() == loopContext }
 
     /// Runs `body` at once on the loop, else posts it.
     @inline(__always)

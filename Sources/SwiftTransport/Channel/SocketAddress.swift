@@ -2,7 +2,7 @@ internal import CTransport
 internal import Glibc
 
 /// Where a socket is: an IPv4 or IPv6 address with a port, or the path of a Unix domain socket.
-public struct SocketAddress: Sendable, CustomStringConvertible {
+public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     let raw: ct_address
 
     init(_ raw: ct_address) { self.raw = raw }
@@ -67,11 +67,37 @@ public struct SocketAddress: Sendable, CustomStringConvertible {
 
     var isUnix: Bool { family == AF_UNIX }
 
+    /// True when both are the same place: family, address, port and, for IPv6, the interface; or the same path or name.
+    public static func == (left: SocketAddress, right: SocketAddress) -> Bool {
+        left.withIdentity { mine in
+            right.withIdentity { others in
+                mine.count == others.count && memcmp(mine.baseAddress!, others.baseAddress!, mine.count) == 0
+            }
+        }
+    }
+
+    /// Feeds what ``==(_:_:)`` compares.
+    public func hash(into hasher: inout Hasher) { withIdentity { hasher.combine(bytes: $0) } }
+
     /// `127.0.0.1:80`, `[fe80::1%eth0]:80`, `unix:/path`, or `unix:@name` in the abstract name space.
     public var description: String {
         var copy = raw
         return String(unsafeUninitializedCapacity: 160) { text in
             text.withMemoryRebound(to: CChar.self) { Int(ct_address_describe(&copy, $0.baseAddress!, 160)) }
+        }
+    }
+
+    /// Calls `body` with what two equal addresses have in common: the family and what follows it, without the padding of
+    /// IPv4 and the flow label of IPv6, which say nothing about where it is.
+    private func withIdentity<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {
+        var plain = raw
+        return withUnsafeMutableBytes(of: &plain.storage) { bytes in
+            switch family {
+            case AF_INET: bytes.bindMemory(to: sockaddr_in.self)[0].sin_zero = (0, 0, 0, 0, 0, 0, 0, 0)
+            case AF_INET6: bytes.bindMemory(to: sockaddr_in6.self)[0].sin6_flowinfo = 0
+            default: break
+            }
+            return body(UnsafeRawBufferPointer(rebasing: bytes[..<min(bytes.count, Int(raw.length))]))
         }
     }
 

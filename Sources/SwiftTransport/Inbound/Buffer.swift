@@ -98,12 +98,27 @@ public struct Buffer: @unchecked Sendable {
         UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
 }
 
-extension Buffer: Equatable {
+extension Buffer: Hashable, CustomStringConvertible {
     /// True when both hold the same bytes.
     public static func == (left: Buffer, right: Buffer) -> Bool {
         guard left.count == right.count else { return false }
         guard let a = left.start, let b = right.start, left.count > 0 else { return true }
         return a == b || memcmp(a, b, left.count) == 0
+    }
+
+    /// Feeds the bytes, whoever owns them: as long a time as there are bytes.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(count)
+        withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+
+    /// How many bytes there are, and the first 16 as hexadecimal numbers: `5 bytes: 68 65 6c 6c 6f`.
+    public var description: String {
+        let shown = withUnsafeBytes { bytes in
+            bytes.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
+        }
+        let size = count == 1 ? "1 byte" : "\(count) bytes"
+        return isEmpty ? size : "\(size): \(shown)\(count > 16 ? " ..." : "")"
     }
 }
 

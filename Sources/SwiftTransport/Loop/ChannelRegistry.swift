@@ -1,14 +1,14 @@
 /// Every open channel and listener of a loop, so that shutting down can close them all. The slot's index is the key.
 struct ChannelRegistry {
-    private var endpoints: [EndpointReference<Endpoint>?] = []
+    private var endpoints: [EndpointReference<AnyObject>?] = []
     private(set) var count = 0
 
-    mutating func insert(_ endpoint: Endpoint, at index: Int) {
+    mutating func insert(_ endpoint: any Endpoint, at index: Int) {
         if index >= endpoints.count {
             endpoints.append(
                 contentsOf: repeatElement(nil, count: max(64, index + 1 - endpoints.count, endpoints.count)))
         }
-        endpoints[index] = EndpointReference(endpoint)
+        endpoints[index] = EndpointReference<AnyObject>(endpoint)
         count += 1
     }
 
@@ -18,5 +18,5 @@ struct ChannelRegistry {
     }
 
     /// A snapshot: closing changes the registry.
-    var all: [Endpoint] { endpoints.compactMap { $0?.endpoint } }
+    var all: [any Endpoint] { endpoints.compactMap { $0?.either } }
 }

@@ -6,11 +6,11 @@ final class Departure {
     private var members = 0
     private var deadline = UInt64.max
     private var timer: CallbackTimer?
-    private let belongs: (Endpoint) -> Bool
+    private let belongs: (any Endpoint) -> Bool
     /// Called once, when the last member is gone.
     private var onEmpty: ((ShutdownReport) -> Void)?
 
-    init(on loop: EventLoop, of belongs: @escaping (Endpoint) -> Bool) {
+    init(on loop: EventLoop, of belongs: @escaping (any Endpoint) -> Bool) {
         self.loop = loop
         self.belongs = belongs
     }
@@ -64,7 +64,9 @@ final class Departure {
 
 extension EventLoop {
     /// Has a part of the loop's channels leave, and returns when they are gone. Any thread.
-    func depart(within duration: Duration, _ belongs: @escaping @Sendable (Endpoint) -> Bool) async -> ShutdownReport {
+    func depart(within duration: Duration, _ belongs: @escaping @Sendable (any Endpoint) -> Bool) async
+        -> ShutdownReport
+    {
         await withUnsafeContinuation { continuation in
             let body: @Sendable (EventLoop) -> Void = { loop in
                 let departure = Departure(on: loop, of: belongs)

@@ -2,7 +2,7 @@ internal import CTransport
 
 /// An endpoint as the core's events and the loop's own lists know it: one word that counts no reference. The endpoint is
 /// alive: its slot holds a reference until the CLOSED event has been handled, and it leaves the lists with that.
-struct EndpointReference<Object: Endpoint> {
+struct EndpointReference<Object: AnyObject> {
     private let object: Unmanaged<Object>
 
     @inline(__always)
@@ -30,3 +30,12 @@ struct EndpointReference<Object: Endpoint> {
 }
 
 typealias ChannelReference = EndpointReference<Channel>
+typealias ListenerReference = EndpointReference<Listener>
+
+extension EndpointReference<AnyObject> {
+    /// Where it can be either. Looked up, which takes its time: for what happens once in an endpoint's life.
+    var either: (any Endpoint)? {
+        let object = endpoint
+        return object as? Channel ?? object as? Listener
+    }
+}

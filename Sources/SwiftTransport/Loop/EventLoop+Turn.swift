@@ -49,8 +49,15 @@ extension EventLoop {
         case CT_EVENT_TIMER:
             guard let taken = ct_timer_take(core, event.token) else { return }
             LoopTimer.taken(taken).fire()
-        default:
-            EndpointReference(context).with { (endpoint: Endpoint) in endpoint.handle(event) }
+        case CT_EVENT_NOTIFICATION:
+            ChannelReference(context).with { $0.notified(event) }
+        case CT_EVENT_CONNECT:
+            ChannelReference(context).with { $0.own.ending?.connected?(event.result) }
+        case CT_EVENT_ACCEPT:
+            ListenerReference(context).with { $0.accepted(event) }
+        case CT_EVENT_CLOSED:
+            EndpointReference<AnyObject>(context).either?.descriptorClosed()
+        default: break
         }
     }
 
