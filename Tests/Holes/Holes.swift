@@ -217,7 +217,7 @@ final class Negotiating: ChannelHandler {
 
 #if PROMISE_IN_A_TASK  // passing closure as a 'sending' parameter risks
     final class Leaking: ChannelHandler {
-        func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+        func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
             Task { promise.complete(nil) }
         }
     }

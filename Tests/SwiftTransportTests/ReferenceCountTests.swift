@@ -86,7 +86,7 @@ extension Scenarios {
         @Test(arguments: Place.all) func asyncEchoChecksNoAccess(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let bootstrap = ServerBootstrap(group: group).serve { connection in
-                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                    for try await bytes in connection.inbound { try await connection.send(bytes) }
                 }
                 let server = try await bootstrap.bind(to: place.freshAddress())
                 let peers = try await connect(to: server.localAddress)

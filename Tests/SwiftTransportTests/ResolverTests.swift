@@ -28,7 +28,7 @@ extension Scenarios {
                     .bind(host: "localhost", port: 0)
                 let connection = try await ClientBootstrap(group: group)
                     .open(host: "localhost", port: server.localAddress.port)
-                try await connection.write(Buffer("by name"))
+                try await connection.send(Buffer("by name"))
                 var inbound = connection.inbound.makeAsyncIterator()
                 #expect(try await inbound.next().map { String($0) } == "by name")
                 await connection.close(.immediate)

@@ -56,7 +56,7 @@ struct EchoClient {
         while let line = await lines.next() {
             let request = Buffer(line + "\n")
             let start = ContinuousClock.now
-            try await connection.write(request)
+            try await connection.send(request)
 
             // A stream has no messages: the echo may come in pieces.
             var reply: [UInt8] = []

@@ -40,7 +40,7 @@ public struct ServerBootstrap: Sendable {
     /// ``Connection/isShuttingDown`` tells it.
     ///
     ///     .serve { connection in
-    ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
+    ///         for try await bytes in connection.inbound { try await connection.send(bytes) }
     ///     }
     ///
     /// - Parameter onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it

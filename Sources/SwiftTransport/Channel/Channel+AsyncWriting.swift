@@ -1,6 +1,6 @@
 internal import Synchronization
 
-// Writing as tasks do it.
+// Writing as tasks do it: `write` queues and returns at once, `send` flushes and waits until the kernel has it.
 extension Channel {
     /// Writes and flushes, and returns when the kernel has accepted every byte. That is not yet the peer's word.
     ///
@@ -16,15 +16,25 @@ extension Channel {
         if let error = await awaitedSend(.bytes(buffer), flush: flush) { throw error }
     }
 
-    /// Sends a part of a file behind what is queued already, past all handlers: as ``send(_:flush:)-(Buffer,_)``.
+    /// The same for a copy of `bytes`.
+    public func send(_ bytes: RawSpan, flush: Bool = true) async throws(TransportError) {
+        try await send(Buffer(copying: bytes), flush: flush)
+    }
+
+    /// The same for the UTF-8 bytes of `text`.
+    public func send(_ text: String, flush: Bool = true) async throws(TransportError) {
+        try await send(Buffer(text), flush: flush)
+    }
+
+    /// The same for a part of a file, which is never in memory as a whole.
     ///
     /// - Throws: also what reading the file said, as `.system`.
     public func send(_ file: FileRegion, flush: Bool = true) async throws(TransportError) {
         if let error = await awaitedSend(.file(file), flush: flush) { throw error }
     }
 
-    /// Sends a message that a handler turns into bytes: as ``send(_:flush:)-(Buffer,_)``. While it waits for its turn it counts
-    /// as an entry without bytes: their number is not known yet.
+    /// The same for a message that a handler turns into bytes. While it waits for its turn it counts as an entry without
+    /// bytes: their number is not known yet.
     ///
     /// - Throws: also `.unencodableMessage` when no handler does, `.promiseDropped` when one took it and forgot it.
     public func send(message: any Sendable, flush: Bool = true) async throws(TransportError) {

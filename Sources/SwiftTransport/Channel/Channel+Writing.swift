@@ -1,22 +1,55 @@
 internal import CTransport
 internal import Synchronization
 
-// Writing, as everybody may do it. What handlers do goes through their context, which ends in the same queue.
+// Writing, as everybody may do it: the same six kinds of content as a handler has through its context, which ends in the same
+// queue. Returns at once; who wants to wait sends (``send(_:flush:)-(Buffer,_)``). Any thread.
+//
+// On the channel's loop handlers may be called before it returns: see ``ChannelHandler``.
 extension Channel {
-    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread. On the channel's loop handlers
-    /// may be called before it returns: see ``ChannelHandler``.
+    // MARK: Queued through the pipeline, and sent at the next flush
+
+    /// Queues `buffer`.
     ///
-    /// - Parameter promise: who is told how it ended; default nobody.
-    public func write(_ buffer: Buffer, promise: consuming WritePromise) {
-        write(buffer, promise.take(), flush: false)
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(_ buffer: Buffer, promise: consuming WritePromise = .none) {
+        put(.bytes(buffer), promise.take(), flush: false)
     }
 
-    /// Queues `buffer` through the pipeline; sent at the next flush. Returns at once. Any thread. On the channel's loop handlers
-    /// may be called before it returns: see ``ChannelHandler``.
+    /// Queues lent bytes, as ``ChannelContext/write(_:tag:)-(ReadBytes,_)`` does; for a channel of another loop they are kept
+    /// as ``ReadBytes/take()`` does.
     ///
-    /// - Parameter completion: called once on the channel's loop; `nil` means that the kernel has accepted all bytes.
-    public func write(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .closure($0) } ?? .none, flush: false)
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(_ bytes: ReadBytes, promise: consuming WritePromise = .none) {
+        put(bytes, promise.take(), flush: false)
+    }
+
+    /// Queues a copy of `bytes`.
+    ///
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(_ bytes: RawSpan, promise: consuming WritePromise = .none) {
+        put(bytes, promise.take(), flush: false)
+    }
+
+    /// Queues the UTF-8 bytes of `text`.
+    ///
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(_ text: String, promise: consuming WritePromise = .none) {
+        put(text, promise.take(), flush: false)
+    }
+
+    /// Queues a part of a file, which is never in memory as a whole.
+    ///
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
+        put(.file(file), promise.take(), flush: false)
+    }
+
+    /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. On its way to the
+    /// loop it counts as an entry without bytes: their number is not known yet.
+    ///
+    /// - Parameter promise: who is told how it ended. Default: nobody.
+    public func write(message: any Sendable, promise: consuming WritePromise = .none) {
+        put(.message(message), promise.take(), flush: false)
     }
 
     /// Has everything queued so far sent at the end of the loop's turn. Any thread. On the channel's loop handlers may be called
@@ -25,25 +58,36 @@ extension Channel {
         if isOnLoop { flushFromTail() } else { eventLoop.post(ClosureWork { _ in self.flushFromTail() }) }
     }
 
-    /// Queues `buffer` and has it sent. Returns at once. Any thread.
-    public func writeAndFlush(_ buffer: Buffer, promise: consuming WritePromise) {
-        write(buffer, promise.take(), flush: true)
+    // MARK: Queued and sent
+
+    /// ``write(_:promise:)-(Buffer,_)`` and ``flush()``.
+    public func writeAndFlush(_ buffer: Buffer, promise: consuming WritePromise = .none) {
+        put(.bytes(buffer), promise.take(), flush: true)
     }
 
-    /// Queues `buffer` and has it sent. Returns at once. Any thread.
-    public func writeAndFlush(_ buffer: Buffer, completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        write(buffer, completion.map { .closure($0) } ?? .none, flush: true)
+    /// ``write(_:promise:)-(ReadBytes,_)`` and ``flush()``.
+    public func writeAndFlush(_ bytes: ReadBytes, promise: consuming WritePromise = .none) {
+        put(bytes, promise.take(), flush: true)
     }
 
-    /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. Any
-    /// thread. On its way to the loop it counts as an entry without bytes: their number is not known yet.
-    public func write(message: any Sendable, promise: consuming WritePromise = .none) {
-        write(.message(message), promise.take())
+    /// ``write(_:promise:)-(RawSpan,_)`` and ``flush()``.
+    public func writeAndFlush(_ bytes: RawSpan, promise: consuming WritePromise = .none) {
+        put(bytes, promise.take(), flush: true)
     }
 
-    /// Queues a part of a file behind what is queued already, past all handlers. Any thread.
-    public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
-        write(.file(file), promise.take())
+    /// ``write(_:promise:)-(String,_)`` and ``flush()``.
+    public func writeAndFlush(_ text: String, promise: consuming WritePromise = .none) {
+        put(text, promise.take(), flush: true)
+    }
+
+    /// ``write(_:promise:)-(FileRegion,_)`` and ``flush()``.
+    public func writeAndFlush(_ file: FileRegion, promise: consuming WritePromise = .none) {
+        put(.file(file), promise.take(), flush: true)
+    }
+
+    /// ``write(message:promise:)`` and ``flush()``.
+    public func writeAndFlush(message: any Sendable, promise: consuming WritePromise = .none) {
+        put(.message(message), promise.take(), flush: true)
     }
 
     /// Takes a write back. True when it had not been flushed: nothing of it will be sent, and it completes with
@@ -56,17 +100,31 @@ extension Channel {
 
     // MARK: On the loop or on the way to it
 
-    private func write(_ buffer: Buffer, _ completion: WriteCompletion, flush: Bool) {
-        if isOnLoop {
-            writeFromTail(buffer, completion)
-            if flush { flushFromTail() }
-        } else {
-            post(.bytes(buffer), completion, flush: flush)
-        }
+    private func put(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
+        guard isOnLoop else { return post(content, completion, flush: flush) }
+        writeFromTail(content, completion)
+        if flush { flushFromTail() }
     }
 
-    private func write(_ content: WriteContent, _ completion: WriteCompletion) {
-        if isOnLoop { writeFromTail(content, completion) } else { post(content, completion, flush: false) }
+    private func put(_ bytes: ReadBytes, _ completion: WriteCompletion, flush: Bool) {
+        guard isOnLoop else { return post(.bytes(bytes.take()), completion, flush: flush) }
+        _ = write(lent: bytes, completion, from: own.last)
+        if flush { flushFromTail() }
+    }
+
+    private func put(_ bytes: RawSpan, _ completion: WriteCompletion, flush: Bool) {
+        bytes.withUnsafeBytes { put(copying: $0, completion, flush: flush) }
+    }
+
+    private func put(_ text: String, _ completion: WriteCompletion, flush: Bool) {
+        var text = text
+        text.withUTF8 { put(copying: UnsafeRawBufferPointer($0), completion, flush: flush) }
+    }
+
+    private func put(copying bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, flush: Bool) {
+        guard isOnLoop else { return post(.bytes(Buffer(copying: bytes)), completion, flush: flush) }
+        _ = write(copying: bytes, completion, from: own.last)
+        if flush { flushFromTail() }
     }
 
     /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
@@ -101,7 +159,7 @@ extension Channel {
     func writeFromTail(_ content: WriteContent, _ completion: WriteCompletion) -> WriteHandle {
         switch content {
         case .bytes(let buffer): writeFromTail(buffer, completion)
-        case .file(let file): enqueue(file, completion)
+        case .file(let file): write(file, completion, from: own.last)
         case .message(let message): write(message: message, completion, from: own.last)
         }
     }
@@ -115,8 +173,33 @@ extension Channel {
     func write(
         _ buffer: Buffer, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        let isTaken = start.callOutwards(.write) { $0.handler.write($0, buffer, WritePromise(completion)) }
+        let isTaken = start.callOutwards(.write) { $0.handler.write($0, buffer, promise: WritePromise(completion)) }
         return isTaken ? passedOn(completion) : enqueue(buffer, completion)
+    }
+
+    /// Nobody has an interest: the bytes go to the queue as they are lent.
+    @inline(__always)
+    func write(
+        lent bytes: ReadBytes, _ completion: WriteCompletion, from start: PipelineLink
+    ) -> WriteHandle {
+        if start.leadsOutwards(to: .write) { return write(bytes.take(), completion, from: start) }
+        return enqueue(lent: bytes, completion)
+    }
+
+    func write(
+        copying bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, from start: PipelineLink
+    ) -> WriteHandle {
+        if start.leadsOutwards(to: .write) { return write(Buffer(copying: bytes), completion, from: start) }
+        return enqueueCopy(bytes, completion)
+    }
+
+    func write(
+        _ file: FileRegion, _ completion: WriteCompletion, from start: PipelineLink
+    ) -> WriteHandle {
+        let isTaken = start.callOutwards(.write) {
+            $0.handler.write($0, file, promise: WritePromise(completion))
+        }
+        return isTaken ? passedOn(completion) : enqueue(file, completion)
     }
 
     func write(

@@ -51,7 +51,12 @@
             Method("userEvent", .userEvent, "userEvent(_:_:)", "\(context), Swift.Sendable"),
             Method("shutdown", .shutdown, "shutdownBegan(_:)", context),
             Method("inactive", .inactive, "channelInactive(_:)", context),
-            Method("write", .write, "write(_:_:_:)", "\(context), SwiftTransport.Buffer, \(promise)"),
+            Method(
+                "write", .write, "write(_:_:promise:)",
+                "_: \(context), _: SwiftTransport.Buffer, promise: \(promise)"),
+            Method(
+                "write", .write, "write(_:_:promise:) for files",
+                "_: \(context), _: SwiftTransport.FileRegion, promise: \(promise)"),
             Method(
                 "write", .write, "write(_:message:promise:)",
                 "_: \(context), message: Swift.Sendable, promise: \(promise)"),

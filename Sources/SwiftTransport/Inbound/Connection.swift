@@ -1,7 +1,7 @@
 /// A channel as structured concurrency sees it: what comes in is a sequence, what goes out is awaited.
 ///
 ///     for try await bytes in connection.inbound {
-///         try await connection.write(bytes)
+///         try await connection.send(bytes)
 ///     }
 ///
 /// Any task may use it. A task on the channel's own loop never changes threads, and suspends only when there is nothing
@@ -25,15 +25,40 @@ public struct Connection: Sendable {
     /// later one once what has been received is used up.
     public var isShuttingDown: Bool { bridge.isShuttingDown }
 
-    /// Sends `buffer` and returns when the kernel has accepted all of it. That is not yet the peer's word.
-    ///
-    /// - Throws: `.closed` with the first cause, `.outboundQueueFull`, `.outputShutDown`, `.loopShutDown`.
-    public func write(_ buffer: Buffer) async throws(TransportError) { try await channel.send(buffer) }
+    // MARK: Sending, as Channel does it
 
-    /// Sends a part of a file, which is never in memory as a whole, and returns when the kernel has accepted all of it.
+    /// Sends `buffer` and returns when the kernel has accepted all of it: ``Channel/send(_:flush:)-(Buffer,_)``. That is not yet
+    /// the peer's word. Awaiting is the back pressure; for writes that nobody awaits there is ``channel``.
     ///
-    /// - Throws: as ``write(_:)-(Buffer)``, and what reading the file said.
-    public func write(_ file: FileRegion) async throws(TransportError) { try await channel.send(file) }
+    /// - Parameter flush: false leaves the flush to a later write.
+    /// - Throws: `.closed` with the first cause, `.cancelled`, `.outputShutDown`, `.loopShutDown`.
+    public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
+        try await channel.send(buffer, flush: flush)
+    }
+
+    /// The same for a copy of `bytes`.
+    public func send(_ bytes: RawSpan, flush: Bool = true) async throws(TransportError) {
+        try await channel.send(bytes, flush: flush)
+    }
+
+    /// The same for the UTF-8 bytes of `text`.
+    public func send(_ text: String, flush: Bool = true) async throws(TransportError) {
+        try await channel.send(text, flush: flush)
+    }
+
+    /// The same for a part of a file, which is never in memory as a whole.
+    ///
+    /// - Throws: also what reading the file said.
+    public func send(_ file: FileRegion, flush: Bool = true) async throws(TransportError) {
+        try await channel.send(file, flush: flush)
+    }
+
+    /// The same for a message that a handler turns into bytes.
+    ///
+    /// - Throws: also `.unencodableMessage` when no handler does, `.promiseDropped` when one took it and forgot it.
+    public func send(message: any Sendable, flush: Bool = true) async throws(TransportError) {
+        try await channel.send(message: message, flush: flush)
+    }
 
     /// Closes the channel and returns when it is closed. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) async {

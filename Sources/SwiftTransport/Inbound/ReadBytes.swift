@@ -2,7 +2,7 @@ internal import CTransport
 
 /// Bytes as they came from the kernel, lent for the length of a call. The compiler sees to it that they do not outlive it.
 ///
-/// Look at them through ``span``, send them on with ``ChannelContext/write(_:)-(ReadBytes)``, or keep them with
+/// Look at them through ``span``, send them on with ``ChannelContext/write(_:tag:)-(ReadBytes,_)``, or keep them with
 /// ``take()``.
 public struct ReadBytes: ~Escapable {
     let start: UnsafeRawPointer

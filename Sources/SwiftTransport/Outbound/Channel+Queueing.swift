@@ -12,24 +12,22 @@ extension Channel {
     }
 
     /// Lent bytes: those worth it are sent from the receive memory itself.
-    func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) {
-        guard let queue = admit(bytes.count, completion) else { return }
+    func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) -> WriteHandle {
+        guard let queue = admit(bytes.count, completion) else { return .stale }
         if bytes.count <= eventLoop.own.outboundMemory.lentCopyLimit {
-            _ = appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
+            return appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
         } else if let chunk = bytes.chunk, ct_chunk_is_worth_sharing(chunk, UInt64(bytes.count)) {
             ct_chunk_retain(chunk)
-            _ = append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
+            return append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
         } else {
-            _ = appendShared(bytes.take(), completion, queue)
+            return appendShared(bytes.take(), completion, queue)
         }
     }
 
-    func enqueueCopy(_ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion) {
-        if bytes.count > eventLoop.own.outboundMemory.copyLimit {
-            enqueue(Buffer(copying: bytes), completion)
-        } else if let queue = admit(bytes.count, completion) {
-            _ = appendCopy(bytes, completion, queue)
-        }
+    func enqueueCopy(_ bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion) -> WriteHandle {
+        if bytes.count > eventLoop.own.outboundMemory.copyLimit { return enqueue(Buffer(copying: bytes), completion) }
+        guard let queue = admit(bytes.count, completion) else { return .stale }
+        return appendCopy(bytes, completion, queue)
     }
 
     func enqueue(_ file: FileRegion, _ completion: WriteCompletion) -> WriteHandle {

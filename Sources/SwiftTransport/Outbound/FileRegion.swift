@@ -112,11 +112,31 @@ public final class FileRegion: Sendable {
 
     // MARK: Reading
 
-    /// Reads what stands at `position` in the region into `window`, at most a window's size. Returns the number of bytes, at
-    /// least 1, or -errno: a file that has become shorter than the region is EIO.
-    func read(at position: Int, into window: UnsafeMutableRawPointer) -> Int {
+    /// Reads a part of the region into memory: for handlers that change what is sent. Blocks until the disk has it, so take
+    /// pieces of some 64 KiB.
+    ///
+    /// - Parameter range: offsets from the region's start; what lies outside is left out.
+    /// - Throws: what pread(2) said; EIO when the file has become shorter than the region.
+    public func contents(_ range: Range<Int>) throws(TransportError) -> Buffer {
+        let range = range.clamped(to: 0..<count)
+        guard !range.isEmpty else { return Buffer() }
+        return try Buffer(capacity: range.count) { memory throws(TransportError) -> Int in
+            guard let base = memory.baseAddress else { return 0 }
+            var filled = 0
+            while filled < range.count {
+                let length = read(at: range.lowerBound + filled, into: base + filled, atMost: range.count - filled)
+                if length < 0 { throw TransportError(call: .pread, errno: Int32(-length), subject: name) }
+                filled += length
+            }
+            return filled
+        }
+    }
+
+    /// Reads what stands at `position` in the region, at most `limit` bytes. Returns the number of bytes, at least 1, or
+    /// -errno: a file that has become shorter than the region is EIO.
+    func read(at position: Int, into memory: UnsafeMutableRawPointer, atMost limit: Int = windowSize) -> Int {
         while true {
-            let length = pread(descriptor, window, min(Self.windowSize, count - position), offset + position)
+            let length = pread(descriptor, memory, min(limit, count - position), offset + position)
             if length > 0 { return length }
             if length == 0 { return -Int(EIO) }
             if errno != EINTR { return -Int(errno) }

@@ -4,7 +4,7 @@
 /// that carries the bytes, or completes it. If it does neither and lets the promise go, the write has failed with
 /// `.promiseDropped`: nobody waits for ever.
 ///
-///     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+///     func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
 ///         guard let sealed = seal(buffer) else { return promise.complete(TransportError(.unencodableMessage)) }
 ///         context.write(sealed, promise: promise)
 ///     }
@@ -54,7 +54,7 @@ public struct WritePromise: ~Copyable {
     /// Has whoever waits for `other` told together with, and behind, whoever waits for this one. For handlers that make
     /// one write of several. Progress is no longer reported: of which write would it be?
     ///
-    ///     func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+    ///     func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
     ///         batch.append(buffer)
     ///         batchPromise.join(promise)
     ///     }

@@ -66,7 +66,7 @@ public final class ChannelContext {
     /// Where what this handler sends outwards starts. Once it is gone: where what the channel itself sends does, because
     /// nothing may get past a handler that encrypts.
     @inline(__always)
-    private var outwards: PipelineLink { own.place == .gone ? channel.own.last : own.previous }
+    var outwards: PipelineLink { own.place == .gone ? channel.own.last : own.previous }
 
     // MARK: Events, towards the application
 
@@ -135,63 +135,7 @@ public final class ChannelContext {
         return channel.pipeline.context(of: type)
     }
 
-    // MARK: Operations, towards the network
-
-    /// Queues lent bytes for sending; sent at the next flush. This handler may be called back before it returns: see
-    /// ``ChannelHandler``.
-    ///
-    /// Pieces from ``LoopOptions/shareThreshold`` on are sent from the receive memory itself, smaller ones are copied behind
-    /// each other.
-    public func write(_ bytes: ReadBytes) { write(bytes, completion: .none) }
-
-    /// Queues lent bytes and has ``ChannelHandler/writeCompleted(_:tag:result:)`` called with `tag` when it is over.
-    public func write(_ bytes: ReadBytes, tag: UInt64) { write(bytes, completion: .writer(self, tag: tag)) }
-
-    /// Queues a copy of `bytes`.
-    public func write(_ bytes: RawSpan) {
-        assertOnLoop()
-        if !outwards.leadsOutwards(to: .write) {
-            bytes.withUnsafeBytes { channel.enqueueCopy($0, .none) }
-        } else {
-            write(Buffer(copying: bytes))
-        }
-    }
-
-    /// Queues a buffer, without a copy unless it is small. This handler may be called back before it returns: see
-    /// ``ChannelHandler``.
-    @discardableResult
-    public func write(_ buffer: Buffer) -> WriteHandle { write(buffer, completion: .none) }
-
-    /// Queues a buffer and has ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler called with `tag` when
-    /// it is over. Allocates nothing.
-    ///
-    /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed.
-    @discardableResult
-    public func write(_ buffer: Buffer, tag: UInt64) -> WriteHandle {
-        write(buffer, completion: .writer(self, tag: tag))
-    }
-
-    /// Queues a buffer whose completion somebody else waits for.
-    @discardableResult
-    public func write(_ buffer: Buffer, promise: consuming WritePromise) -> WriteHandle {
-        write(buffer, completion: promise.take())
-    }
-
-    /// Queues a message that a handler before this one turns into bytes. If none does, `promise` fails with
-    /// `.unencodableMessage` and nothing else happens.
-    public func write(message: any Sendable, promise: consuming WritePromise = .none) {
-        assertOnLoop()
-        _ = channel.write(message: message, promise.take(), from: outwards)
-    }
-
-    /// Queues a part of a file, sent without being held in memory.
-    ///
-    /// It passes handlers that change bytes by: what goes through them must be read into buffers.
-    @discardableResult
-    public func write(_ file: FileRegion, promise: consuming WritePromise = .none) -> WriteHandle {
-        assertOnLoop()
-        return channel.enqueue(file, promise.take())
-    }
+    // MARK: Operations, towards the network; writing is in ChannelContext+Writing.swift
 
     /// Has everything queued so far sent at the end of this turn, in one system call with all the others. This handler may be
     /// called back before it returns: see ``ChannelHandler``.
@@ -200,34 +144,10 @@ public final class ChannelContext {
         channel.flush(from: outwards)
     }
 
-    /// ``write(_:)-(Buffer)`` and ``flush()``.
-    @discardableResult
-    public func writeAndFlush(_ buffer: Buffer) -> WriteHandle {
-        let handle = write(buffer)
-        flush()
-        return handle
-    }
-
     /// Closes the channel. Default: graceful. This handler may be called back before it returns: see ``ChannelHandler``.
     public func close(_ mode: CloseMode = .graceful) {
         assertOnLoop()
         channel.close(mode, from: outwards)
-    }
-
-    @inline(__always)
-    private func write(_ bytes: ReadBytes, completion: WriteCompletion) {
-        assertOnLoop()
-        if !outwards.leadsOutwards(to: .write) {
-            channel.enqueue(lent: bytes, completion)
-        } else {
-            write(bytes.take(), completion: completion)
-        }
-    }
-
-    @inline(__always) @discardableResult
-    private func write(_ buffer: Buffer, completion: WriteCompletion) -> WriteHandle {
-        assertOnLoop()
-        return channel.write(buffer, completion, from: outwards)
     }
 
     /// Debug builds only: a context is not Sendable, so the compiler has seen to it already.

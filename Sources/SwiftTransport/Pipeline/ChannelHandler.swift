@@ -55,7 +55,11 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
 
     /// A write on its way to the network. The promise goes with the bytes: hand it on to their write, join it with that of
     /// others, or complete it. See ``WritePromise``.
-    func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise)
+    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise)
+    /// A part of a file on its way to the network. A handler that changes bytes must not let it pass: it writes what
+    /// ``FileRegion/contents(_:)`` gives it, piece by piece, or completes `promise` with an error. Needs an interest in
+    /// ``ChannelEvents/write`` as the other two do.
+    func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise)
     /// A message on its way to the network that is not bytes yet. A handler that knows its type turns it into bytes, and
     /// hands `promise` to their write; whoever does not passes it on. At the head of the pipeline it fails.
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise)
@@ -97,8 +101,12 @@ extension ChannelHandler {
     /// Passes on.
     public func channelInactive(_ context: ChannelContext) { context.fireChannelInactive() }
     /// Passes on.
-    public func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+    public func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
         context.write(buffer, promise: promise)
+    }
+    /// Passes on.
+    public func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
+        context.write(file, promise: promise)
     }
     /// Passes on.
     public func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {

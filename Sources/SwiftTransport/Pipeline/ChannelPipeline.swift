@@ -30,7 +30,7 @@ public struct ChannelPipeline {
 
     /// Takes the handler at `context` out: no event reaches it any more, only the completions of its own writes. It may be
     /// called from the handler itself, which may go on passing the present event on. What it writes in later turns starts
-    /// behind the last handler, as ``Channel/write(_:completion:)`` does.
+    /// behind the last handler, as ``Channel/write(_:promise:)-(Buffer,_)`` does.
     public func remove(_ context: ChannelContext) {
         channel.eventLoop.requireOnLoop()
         guard context.channel === channel, context.own.place == .taken else { return }

@@ -10,7 +10,7 @@ extension Scenarios {
             try await withGroup(place.engine, loops: 2) { group in
                 let served = Watched(0)
                 let server = try await ServerBootstrap(group: group).serve { connection in
-                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                    for try await bytes in connection.inbound { try await connection.send(bytes) }
                     served.update { $0 += 1 }
                 }.bind(to: place.freshAddress())
                 try await withThrowingTaskGroup { clients in
@@ -21,7 +21,7 @@ extension Scenarios {
                             let size = 300_000
                             async let sending: Void = {
                                 for offset in stride(from: 0, to: size, by: 10_000) {
-                                    try await connection.write(Buffer(pattern.bytes(at: offset, count: 10_000)))
+                                    try await connection.send(Buffer(pattern.bytes(at: offset, count: 10_000)))
                                 }
                                 connection.channel.shutdownOutput()
                             }()
@@ -47,7 +47,7 @@ extension Scenarios {
         @Test(arguments: Place.all) func aQuestionThatEndsIsAnswered(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let server = try await ServerBootstrap(group: group).serve { connection in
-                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                    for try await bytes in connection.inbound { try await connection.send(bytes) }
                 }.bind(to: place.freshAddress())
                 let answer = try await blocking {
                     let peer = try RawSocket.connect(to: server.localAddress)
@@ -88,7 +88,7 @@ extension Scenarios {
                 let ended = Watched<[Bool]>([])
                 let written = Watched(false)
                 let server = try await ServerBootstrap(group: group).serve { connection in
-                    try await connection.write(Buffer("never read"))
+                    try await connection.send(Buffer("never read"))
                     written.update { $0 = true }
                     do { try await Task.sleep(for: .seconds(3600)) } catch {}
                     ended.update { $0.append(Task.isCancelled) }
@@ -113,7 +113,7 @@ extension Scenarios {
                 #expect(String(words) == "last words")
                 peer.reset()
                 await expectError(.connectionLost, .receive, ECONNRESET) { try await inbound.next() }
-                await expectError(.closed, .receive, ECONNRESET) { try await connection.write(Buffer("x")) }
+                await expectError(.closed, .receive, ECONNRESET) { try await connection.send(Buffer("x")) }
                 await connection.close()
             }
         }

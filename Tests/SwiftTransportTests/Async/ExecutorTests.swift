@@ -17,7 +17,7 @@ extension Scenarios {
                     check("start")
                     for try await bytes in connection.inbound {
                         check("read")
-                        try await connection.write(bytes)
+                        try await connection.send(bytes)
                         check("write")
                         await Task.yield()
                         check("yield")

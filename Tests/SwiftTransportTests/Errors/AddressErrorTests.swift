@@ -106,7 +106,7 @@ extension Scenarios {
                 let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                     .bind(unixDomainSocketPath: longest)
                 let connection = try await ClientBootstrap(group: group).open(server.localAddress)
-                try await connection.write(Buffer("fits"))
+                try await connection.send(Buffer("fits"))
                 var inbound = connection.inbound.makeAsyncIterator()
                 #expect(try await inbound.next().map { String($0) } == "fits")
                 #expect(await connection.channel.remoteAddress()?.description == server.localAddress.description)

@@ -19,7 +19,7 @@ extension Scenarios {
                 let server = try await bootstrap.bind(to: place.freshAddress())
                 let client = ClientBootstrap(group: group)
                 let connection = try await client.handlers { [RecordingHandler()] }.open(server.localAddress)
-                try await connection.write(Buffer("hello"))
+                try await connection.send(Buffer("hello"))
                 let echoed = Watched<[UInt8]>([])
                 Task { for try await piece in connection.inbound { echoed.update { $0 += [UInt8](piece) } } }
                 try await echoed.wait(for: "the echo") { $0 == Array("hello".utf8) }
@@ -83,5 +83,5 @@ extension Scenarios {
 }
 
 private let echo: @Sendable (Connection) async throws -> Void = { connection in
-    for try await bytes in connection.inbound { try await connection.write(bytes) }
+    for try await bytes in connection.inbound { try await connection.send(bytes) }
 }

@@ -12,8 +12,8 @@ extension Scenarios {
                 channel.close(.immediate)
                 await channel.closed()
                 let told = Watched<[TransportError?]>([])
-                channel.write(Buffer("x")) { error in told.update { $0.append(error) } }
-                channel.writeAndFlush(Buffer("x")) { error in told.update { $0.append(error) } }
+                channel.write(Buffer("x"), promise: .callback { error in told.update { $0.append(error) } })
+                channel.writeAndFlush(Buffer("x"), promise: .callback { error in told.update { $0.append(error) } })
                 channel.writeAndFlush(Buffer("nobody asks"))
                 channel.flush()
                 channel.setAutomaticReading(false)

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import SwiftTransport
@@ -113,7 +114,7 @@ extension Scenarios {
 
         /// One that writes when its turn is over has no place any more: it writes as the channel does, and what it writes
         /// passes all handlers. (A handler that encrypts must not be passed by.) So does a shutdown that it had held up.
-        @Test(arguments: Engine.allCases, [Signal.write, .message, .flush, .close, .shutdown])
+        @Test(arguments: Engine.allCases, [Signal.write, .file, .message, .flush, .close, .shutdown])
         func whatItDoesLater(_ engine: Engine, _ signal: Signal) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["leaver", "last"], signal)
@@ -132,7 +133,7 @@ private func leave(_ stations: Station...) { for station in stations { station.l
 /// Everything that goes through a pipeline.
 enum Signal: CaseIterable, Sendable {
     case active, read, readComplete, writability, inputClosed, error, userEvent, shutdown, inactive
-    case write, message, flush, close
+    case write, file, message, flush, close
 
     var isOutbound: Bool { Self.allCases.firstIndex(of: self)! >= Self.allCases.firstIndex(of: .write)! }
 }
@@ -183,6 +184,9 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         self.log = log
     }
 
+    /// A byte of this program.
+    private static let file = try! FileRegion(descriptor: open("/proc/self/exe", O_RDONLY), offset: 0, count: 1)
+
     func leave() { if let context { context.channel.pipeline.remove(context) } }
 
     func pass(_ signal: Signal) {
@@ -198,6 +202,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         case .shutdown: context.fireShutdownBegan()
         case .inactive: context.fireChannelInactive()
         case .write: context.write(Buffer("x"))
+        case .file: context.write(Self.file)
         case .message: context.write(message: "x", promise: .callback { _ in })
         case .flush: context.flush()
         case .close: context.close()
@@ -238,8 +243,11 @@ private final class Station: ChannelHandler, @unchecked Sendable {
     }
     func shutdownBegan(_ context: ChannelContext) { saw(.shutdown, context) { $0.fireShutdownBegan() } }
     func channelInactive(_ context: ChannelContext) { saw(.inactive, context) { $0.fireChannelInactive() } }
-    func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
         saw(.write, context) { $0.write(buffer) }
+    }
+    func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
+        saw(.file, context) { $0.write(file) }
     }
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
         saw(.message, context) { $0.write(message: message, promise: .callback { _ in }) }

@@ -62,7 +62,8 @@
                     "channelWritabilityChanged(_:)",
                     "inputClosed(_:)", "errorCaught(_:_:)", "userEvent(_:_:)", "shutdownBegan(_:)",
                     "channelInactive(_:)",
-                    "write(_:_:_:)", "write(_:message:promise:)", "flush(_:)", "close(_:_:)",
+                    "write(_:_:promise:)", "write(_:_:promise:) for files", "write(_:message:promise:)", "flush(_:)",
+                    "close(_:_:)",
                 ]
                 #expect(names(Everything.self) == all)
                 #expect(names(Local.self) == ["channelReadComplete(_:)"])
@@ -189,7 +190,8 @@
         func userEvent(_ context: ChannelContext, _ event: any Sendable) {}
         func shutdownBegan(_ context: ChannelContext) {}
         func channelInactive(_ context: ChannelContext) {}
-        func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {}
+        func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {}
+        func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {}
         func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {}
         func flush(_ context: ChannelContext) {}
         func close(_ context: ChannelContext, _ mode: CloseMode) {}

@@ -64,7 +64,7 @@ extension WritePath {
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(400_000)))
                 let task = Task { await channel.result(of: Buffer(WritePath.bytes(9000))) }
                 try await rig.until { $0.own.waiting?.count == 1 }
-                try await rig.run { channel in channel.write(Buffer("now"), completion: log.completion(0)) }
+                try await rig.run { channel in channel.write(Buffer("now"), promise: log.promise(0)) }
                 #expect(log.done == [.done(0, .outboundQueueFull)])
                 channel.close(.graceful)
                 #expect(await task.value?.code == .closed)
@@ -108,7 +108,7 @@ extension WritePath {
         func handlersMayMakeMoreOfIt(engine: Engine) async throws {
             final class Doubles: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
-                func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+                func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                     context.write(buffer)
                     context.write(buffer, promise: promise)
                 }

@@ -21,9 +21,9 @@ extension Scenarios {
                 let region = try FileRegion(path: file.path)
                 file.truncate(to: 0)
                 try await rig.run { channel in
-                    channel.write(Buffer("A"), completion: log.completion(0))
+                    channel.write(Buffer("A"), promise: log.promise(0))
                     channel.write(region)
-                    channel.write(Buffer("Z"), completion: log.completion(1))
+                    channel.write(Buffer("Z"), promise: log.promise(1))
                     channel.flush()
                 }
                 await rig.peer.readToEnd()
@@ -62,9 +62,9 @@ extension Scenarios {
                 let log = rig.log
                 let payload = WritePath.bytes(200_000)
                 try await rig.run { channel in
-                    channel.write(Buffer(payload), completion: log.completion(0))
+                    channel.write(Buffer(payload), promise: log.promise(0))
                     channel.flush()
-                    channel.write(Buffer("unflushed"), completion: log.completion(1))
+                    channel.write(Buffer("unflushed"), promise: log.promise(1))
                     channel.write(Buffer(WritePath.bytes(300_000)))
                     #expect(!channel.isActive)
                 }

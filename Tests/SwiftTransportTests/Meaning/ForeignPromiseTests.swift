@@ -12,7 +12,7 @@ extension Scenarios {
             static let interests: ChannelEvents = [.write, .flush]
             private let carrier: Channel
             init(_ carrier: Channel) { self.carrier = carrier }
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 carrier.write(buffer, promise: promise)
             }
             func flush(_ context: ChannelContext) { carrier.flush() }

@@ -29,7 +29,7 @@ extension Scenarios {
                             await connection.channel.closed()
                             return
                         }
-                        try await connection.write(Buffer("first half, "))
+                        try await connection.send(Buffer("first half, "))
                         if question == "idle" {
                             do {
                                 _ = try await inbound.next()
@@ -40,7 +40,7 @@ extension Scenarios {
                         }
                         while !connection.isShuttingDown { try await Task.sleep(for: .milliseconds(1)) }
                         told.update { $0.append("sees it") }
-                        try await connection.write(Buffer("second half"))
+                        try await connection.send(Buffer("second half"))
                     }.bind(host: "127.0.0.1", port: 0)
                 let questions = ["idle", "at work", "for ever"]
                 let peers = try await blocking {

@@ -19,7 +19,7 @@ extension Scenarios {
                     .serve { connection in
                         connections.update { $0.append(connection) }
                         // Unwritable and writable again, many times over, while the peer sends.
-                        for _ in 0..<20 { try await connection.write(Buffer([UInt8](repeating: 9, count: 500_000))) }
+                        for _ in 0..<20 { try await connection.send(Buffer([UInt8](repeating: 9, count: 500_000))) }
                         isWritten.update { $0 = true }
                         await connection.channel.closed()
                     }.bind(host: "127.0.0.1", port: 0)

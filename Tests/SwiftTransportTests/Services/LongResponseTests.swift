@@ -38,7 +38,7 @@ extension Scenarios {
             guard try await requests.next() != nil else { return }
             for part in 0..<parts {
                 try await released.wait(for: "part \(part)") { $0 > part }
-                try await connection.write(Buffer("part \(part)\n"))
+                try await connection.send(Buffer("part \(part)\n"))
             }
         }
 

@@ -77,7 +77,7 @@ extension WritePath {
                         Buffer("first"),
                         promise: .callback { _ in
                             #expect(channel.cancel(second))
-                            channel.writeAndFlush(Buffer("instead"), completion: log.completion(3))
+                            channel.writeAndFlush(Buffer("instead"), promise: log.promise(3))
                         })
                     channel.cancel(first)
                 }
@@ -99,7 +99,7 @@ extension WritePath {
                 }
                 await log.untilDone(1)
                 try await rig.run { channel in
-                    channel.write(Buffer("b"), completion: log.completion(1))
+                    channel.write(Buffer("b"), promise: log.promise(1))
                     #expect(!channel.cancel(handle))
                     #expect(!channel.cancel(.stale))
                     channel.flush()
@@ -115,7 +115,7 @@ extension WritePath {
             static let interests: ChannelEvents = [.write]
             let promise: (ChannelContext) -> WritePromise
             init(_ promise: @escaping (ChannelContext) -> WritePromise) { self.promise = promise }
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 context.write(buffer, promise: promise)
                 context.write(Buffer("!"), promise: self.promise(context.channel.recorderContext))
             }

@@ -19,14 +19,14 @@ extension WritePath {
                 let payload = WritePath.bytes(300_000)
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(payload)
-                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    channel.writeAndFlush(buffer, promise: log.promise(0))
                     return Witness(buffer)
                 }
                 try await rig.until { $0.own.writing.inFlight }
                 try await rig.run { channel in
-                    channel.write(Buffer("queued"), completion: log.completion(1))
+                    channel.write(Buffer("queued"), promise: log.promise(1))
                     channel.shutdownOutput()
-                    channel.write(Buffer("late"), completion: log.completion(2))
+                    channel.write(Buffer("late"), promise: log.promise(2))
                 }
                 #expect(!witness.isFreed && log.done == [.done(2, .outputShutDown)])
                 #expect(await rig.peer.readToEnd() == payload + Array("queued".utf8))
@@ -48,7 +48,7 @@ extension WritePath {
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(300_000))
-                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    channel.writeAndFlush(buffer, promise: log.promise(0))
                     return Witness(buffer)
                 }
                 try await rig.until { $0.own.writing.inFlight }
@@ -73,7 +73,7 @@ extension WritePath {
                 let all = WritePath.bytes(200_000)
                 let whole = Buffer(all)
                 for tag in 0..<100 {
-                    rig.channel.write(whole[(tag * 2000)..<((tag + 1) * 2000)], completion: log.completion(tag))
+                    rig.channel.write(whole[(tag * 2000)..<((tag + 1) * 2000)], promise: log.promise(tag))
                 }
                 if flushing { rig.channel.flush() }
                 rig.channel.close(.drain(within: .seconds(600)))
@@ -89,7 +89,7 @@ extension WritePath {
         func shutdownLosesNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let all = WritePath.bytes(200_000)
-                rig.channel.write(Buffer(all), completion: rig.log.completion(0))
+                rig.channel.write(Buffer(all), promise: rig.log.promise(0))
                 async let report = rig.group.shutdown(within: .seconds(600))
                 #expect(await rig.peer.readToEnd() == all)
                 rig.peer.close()
@@ -108,7 +108,7 @@ extension WritePath {
                 let payload = WritePath.bytes(200_000)
                 try await rig.run { channel in
                     channel.recorder.onInputClosed = { context in context.write(Buffer("last words"), tag: 1) }
-                    channel.write(Buffer(payload), completion: log.completion(0))
+                    channel.write(Buffer(payload), promise: log.promise(0))
                     channel.flush()
                 }
                 try await rig.until { $0.own.writing.inFlight }
@@ -155,7 +155,7 @@ extension WritePath {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 for tag in 0..<10 {
-                    rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), completion: log.completion(tag))
+                    rig.channel.writeAndFlush(Buffer(WritePath.bytes(30_000)), promise: log.promise(tag))
                 }
                 await withTaskGroup(of: Void.self) { group in
                     for mode in [CloseMode.graceful, .immediate, .reset, .graceful, .immediate] {
@@ -176,7 +176,7 @@ extension WritePath {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.writeAndFlush(Buffer(WritePath.bytes(300_000)), completion: log.completion(0))
+                    channel.writeAndFlush(Buffer(WritePath.bytes(300_000)), promise: log.promise(0))
                 }
                 let long = CloseMode.drain(within: .seconds(600))
                 let short = CloseMode.drain(within: .milliseconds(1))
@@ -201,7 +201,7 @@ extension WritePath {
         func shutdownWithoutTimeSendsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
-                rig.channel.write(Buffer(WritePath.bytes(5000)), completion: log.completion(0))
+                rig.channel.write(Buffer(WritePath.bytes(5000)), promise: log.promise(0))
                 let report = await rig.group.shutdown(within: .zero)
                 #expect(report.channelsCutOff == 1 && report.bytesDropped == 5000)
                 #expect(log.done == [.done(0, .closed)])

@@ -14,12 +14,12 @@ extension WritePath {
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(5000))
-                    channel.writeAndFlush(buffer, completion: log.completion(1))
+                    channel.writeAndFlush(buffer, promise: log.promise(1))
                     #expect(log.done == [.done(1, .closed)])
                     return Witness(buffer)
                 }
                 #expect(witness.isFreed)
-                rig.channel.write(Buffer("from elsewhere"), completion: log.completion(2))
+                rig.channel.write(Buffer("from elsewhere"), promise: log.promise(2))
                 await log.untilDone(2)
                 #expect(log.done == [.done(1, .closed), .done(2, .closed)])
                 #expect(!rig.channel.isWritable && rig.channel.bytesBeforeUnwritable == 0)
@@ -37,7 +37,7 @@ extension WritePath {
                 let witness = try await rig.run { other in
                     let channel = Channel(eventLoop: other.eventLoop, configuration: ChannelConfiguration())
                     let buffer = Buffer(WritePath.bytes(5000))
-                    channel.writeAndFlush(buffer, completion: log.completion(1))
+                    channel.writeAndFlush(buffer, promise: log.promise(1))
                     channel.write(message: 7, promise: log.promise(2))
                     channel.write(region, promise: log.promise(3))
                     #expect(!channel.isWritable && channel.pendingBytes == 0)
@@ -56,7 +56,7 @@ extension WritePath {
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(5000))
-                    for tag in 0..<3 { channel.write(buffer, completion: log.completion(tag)) }
+                    for tag in 0..<3 { channel.write(buffer, promise: log.promise(tag)) }
                     channel.close(.immediate)
                     return Witness(buffer)
                 }
@@ -74,9 +74,9 @@ extension WritePath {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer("before"), completion: log.completion(0))
+                    channel.write(Buffer("before"), promise: log.promise(0))
                     channel.close(.graceful)
-                    channel.write(Buffer("after"), completion: log.completion(1))
+                    channel.write(Buffer("after"), promise: log.promise(1))
                 }
                 #expect(await rig.peer.readToEnd() == Array("before".utf8))
                 await log.untilDone(2)

@@ -21,12 +21,12 @@ extension WritePath {
                 let part = try FileRegion(descriptor: file.descriptor(), offset: 70_000, count: 66_000)
                 let empty = try FileRegion(descriptor: file.descriptor(), offset: 5, count: 0)
                 try await rig.run { channel in
-                    channel.write(Buffer("head"), completion: log.completion(0))
+                    channel.write(Buffer("head"), promise: log.promise(0))
                     channel.write(whole, promise: log.promise(1))
-                    channel.write(Buffer("middle"), completion: log.completion(2))
+                    channel.write(Buffer("middle"), promise: log.promise(2))
                     channel.recorderContext.write(part, promise: log.promise(3))
                     channel.write(empty, promise: log.promise(4))
-                    channel.write(Buffer("tail"), completion: log.completion(5))
+                    channel.write(Buffer("tail"), promise: log.promise(5))
                     channel.flush()
                 }
                 let expected =
@@ -102,7 +102,7 @@ extension WritePath {
                 let unreadable = try file.unreadableRegion()
                 try await rig.run { channel in
                     channel.write(unreadable, promise: log.promise(0))
-                    channel.write(Buffer("goes on"), completion: log.completion(1))
+                    channel.write(Buffer("goes on"), promise: log.promise(1))
                     channel.flush()
                 }
                 #expect(await rig.peer.read(7) == Array("goes on".utf8))
@@ -119,7 +119,7 @@ extension WritePath {
                 let log = rig.log
                 let unreadable = try file.unreadableRegion()
                 try await rig.run { channel in
-                    channel.write(Buffer(), completion: log.completion(0))
+                    channel.write(Buffer(), promise: log.promise(0))
                     channel.write(unreadable, promise: log.promise(1))
                     channel.flush()
                 }
@@ -155,7 +155,7 @@ extension WritePath {
                 let log = rig.log
                 let region = try FileRegion(path: file.path)
                 try await rig.run { channel in
-                    channel.write(Buffer("head"), completion: log.completion(0))
+                    channel.write(Buffer("head"), promise: log.promise(0))
                     channel.write(region, promise: log.progressPromise(1))
                     channel.flush()
                 }
@@ -211,7 +211,7 @@ extension WritePath {
                 file.truncate(to: 99_999)
                 try await rig.run { channel in
                     channel.write(region, promise: log.promise(0))
-                    channel.write(Buffer("behind"), completion: log.completion(1))
+                    channel.write(Buffer("behind"), promise: log.promise(1))
                     channel.flush()
                 }
                 #expect(await rig.peer.readToEnd() == file.bytes.dropLast())

@@ -27,7 +27,7 @@ extension WritePath {
                 let before = try await rig.sends()
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer("once"), completion: log.completion(0))
+                    channel.write(Buffer("once"), promise: log.promise(0))
                     for _ in 0..<1000 { channel.flush() }
                     #expect(channel.eventLoop.own.dirty.count == 1)
                 }

@@ -12,7 +12,7 @@ extension WritePath {
             private var batch: [UInt8] = []
             private var promise = WritePromise.none
 
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 batch += [UInt8](buffer)
                 self.promise.join(promise)
             }
@@ -28,7 +28,7 @@ extension WritePath {
         /// Lets go of every promise but those of writes that begin with "!".
         private final class Dropper: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 if String(buffer).hasPrefix("!") { context.write(buffer, promise: promise) }
             }
             func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {}
@@ -52,8 +52,8 @@ extension WritePath {
                 #expect(await rig.peer.read(4) == Array("abcd".utf8))
                 await log.untilDone(3)
                 #expect(log.done == (0...2).map { .done($0, nil) })
-                rig.channel.write(Buffer("e"), completion: log.completion(3))
-                rig.channel.write(Buffer("f"), completion: log.completion(4))
+                rig.channel.write(Buffer("e"), promise: log.promise(3))
+                rig.channel.write(Buffer("f"), promise: log.promise(4))
                 rig.channel.close(.immediate)
                 await rig.channel.closed()
                 // The handler has gone, and with it what it still held.

@@ -23,7 +23,7 @@ extension WritePath {
                 let log = rig.log
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(200_000)))
                 try await rig.run { channel in
-                    for tag in 0..<5 { channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(tag)) }
+                    for tag in 0..<5 { channel.write(Buffer(WritePath.bytes(1000)), promise: log.promise(tag)) }
                     channel.flush()
                 }
                 try await rig.turns()
@@ -32,7 +32,8 @@ extension WritePath {
                 #expect(rig.channel.pendingBytes > WritePath.pending(5000, writes: 5))
                 let code = try await rig.run { channel -> TransportError.Code? in
                     var code: TransportError.Code?
-                    channel.write(Buffer(WritePath.bytes(1 << 20))) { [log] in log.add(.done(9, $0?.code)) }
+                    channel.write(
+                        Buffer(WritePath.bytes(1 << 20)), promise: .callback { [log] in log.add(.done(9, $0?.code)) })
                     if case .done(9, let result) = log.events.last { code = result }
                     return code
                 }

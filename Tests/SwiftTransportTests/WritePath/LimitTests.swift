@@ -13,14 +13,14 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
-                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(0))
+                    channel.write(Buffer(WritePath.bytes(1500)), promise: log.promise(0))
                     // Exactly at the limit still fits.
                     channel.write(
-                        Buffer(WritePath.bytes(2000 - channel.pendingBytes - 48)), completion: log.completion(1))
+                        Buffer(WritePath.bytes(2000 - channel.pendingBytes - 48)), promise: log.promise(1))
                     #expect(channel.pendingBytes == 2000)
                     let buffer = Buffer(WritePath.bytes(1025))
-                    channel.write(buffer, completion: log.completion(2))
-                    channel.write(Buffer(), completion: log.completion(3))
+                    channel.write(buffer, promise: log.promise(2))
+                    channel.write(Buffer(), promise: log.promise(3))
                     #expect(log.done == [.done(2, .outboundQueueFull), .done(3, .outboundQueueFull)])
                     #expect(channel.pendingBytes == 2000 && channel.isActive)
                     channel.flush()
@@ -40,8 +40,8 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(Self.mark), .atHardLimit(.closeChannel)]) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(0))
-                    channel.write(Buffer(WritePath.bytes(1500)), completion: log.completion(1))
+                    channel.write(Buffer(WritePath.bytes(1500)), promise: log.promise(0))
+                    channel.write(Buffer(WritePath.bytes(1500)), promise: log.promise(1))
                 }
                 await rig.channel.closed()
                 #expect(
@@ -92,7 +92,7 @@ extension WritePath {
                 let region = try FileRegion(path: file.path)
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                    channel.write(Buffer(WritePath.bytes(1000)), promise: log.promise(0))
                     channel.write(region, promise: log.promise(1))
                     channel.flush()
                 }
@@ -110,20 +110,20 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(Self.mark)], loop: options) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                    channel.write(Buffer(WritePath.bytes(1000)), promise: log.promise(0))
                     let overhead = WaterMark.entryOverhead.bytes
                     // Up to the channel's own limit, which is not exceeded.
                     let most = 2000 - channel.pendingBytes - overhead
-                    channel.write(Buffer(WritePath.bytes(most)), completion: log.completion(1))
-                    channel.write(Buffer(WritePath.bytes(most + 1)), completion: log.completion(2))
+                    channel.write(Buffer(WritePath.bytes(most)), promise: log.promise(1))
+                    channel.write(Buffer(WritePath.bytes(most + 1)), promise: log.promise(2))
                     let rest = 1500 - channel.pendingBytes - overhead
-                    channel.write(Buffer(WritePath.bytes(rest + 1)), completion: log.completion(3))
+                    channel.write(Buffer(WritePath.bytes(rest + 1)), promise: log.promise(3))
                     #expect(
                         log.done == [
                             .done(1, .loopBudgetExhausted), .done(2, .outboundQueueFull),
                             .done(3, .loopBudgetExhausted),
                         ])
-                    channel.write(Buffer(WritePath.bytes(rest)), completion: log.completion(4))
+                    channel.write(Buffer(WritePath.bytes(rest)), promise: log.promise(4))
                     #expect(channel.pendingBytes == 1500 && log.done.count == 3)
                 }
             }
@@ -140,8 +140,8 @@ extension WritePath {
                 let log = rig.log
                 try await rig.run { [channel = other.channel] mine in
                     channel.write(Buffer(WritePath.bytes(8000)))
-                    mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
-                    mine.write(Buffer(WritePath.bytes(1000)), completion: log.completion(1))
+                    mine.write(Buffer(WritePath.bytes(1000)), promise: log.promise(0))
+                    mine.write(Buffer(WritePath.bytes(1000)), promise: log.promise(1))
                     #expect(
                         mine.eventLoop.currentStatistics.queuedBytes == WritePath.pending(9000, writes: 2)
                             || policy == .closeChannel)
@@ -156,7 +156,7 @@ extension WritePath {
                     #expect(log.events.contains(.error(.loopBudgetExhausted)))
                 } else {
                     #expect(rig.channel.isActive)
-                    rig.channel.write(Buffer("off"), completion: log.completion(2))
+                    rig.channel.write(Buffer("off"), promise: log.promise(2))
                     other.channel.flush()
                     try await rig.until { [channel = other.channel] _ in channel.pendingBytes == 0 }
                     #expect(await rig.channel.result(of: Buffer("fits")) == nil)

@@ -14,9 +14,9 @@ extension WritePath {
                 for index in 0..<500 {
                     let piece = Buffer(WritePath.bytes(37, seed: index * 37))
                     if index % 7 == 0 {
-                        rig.channel.writeAndFlush(piece, completion: log.completion(index))
+                        rig.channel.writeAndFlush(piece, promise: log.promise(index))
                     } else {
-                        rig.channel.write(piece, completion: log.completion(index))
+                        rig.channel.write(piece, promise: log.promise(index))
                     }
                 }
                 rig.channel.flush()
@@ -33,8 +33,8 @@ extension WritePath {
                 await rig.group.shutdown(within: .zero)
                 var buffer = Buffer(WritePath.bytes(5000))
                 let witness = Witness(buffer)
-                rig.channel.write(buffer, completion: rig.log.completion(1))
-                rig.channel.writeAndFlush(buffer, completion: rig.log.completion(2))
+                rig.channel.write(buffer, promise: rig.log.promise(1))
+                rig.channel.writeAndFlush(buffer, promise: rig.log.promise(2))
                 rig.channel.write(message: 3, promise: rig.log.promise(3))
                 #expect(rig.log.done == [1, 2, 3].map { .done($0, .loopShutDown) })
                 #expect(await rig.channel.result(of: buffer) == TransportError(.loopShutDown))
@@ -138,10 +138,10 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let log = rig.log
                 let gate = await Gate(rig.loop)
-                rig.channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(0))
+                rig.channel.write(Buffer(WritePath.bytes(1000)), promise: log.promise(0))
                 let most = 2000 - WritePath.pending(1000, writes: 2)
-                rig.channel.write(Buffer(WritePath.bytes(most + 1)), completion: log.completion(1))
-                rig.channel.write(Buffer(WritePath.bytes(most)), completion: log.completion(2))
+                rig.channel.write(Buffer(WritePath.bytes(most + 1)), promise: log.promise(1))
+                rig.channel.write(Buffer(WritePath.bytes(most)), promise: log.promise(2))
                 #expect(rig.channel.pendingBytes == 2000)
                 gate.open()
                 rig.channel.flush()
@@ -174,10 +174,12 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 rig.channel.write(Buffer(WritePath.bytes(1500)))
                 let (log, loop) = (rig.log, rig.loop)
-                rig.channel.write(Buffer(WritePath.bytes(1500))) { result in
-                    log.add(.note(loop.isCurrent ? "on the loop" : "elsewhere"))
-                    log.add(.done(1, result?.code))
-                }
+                rig.channel.write(
+                    Buffer(WritePath.bytes(1500)),
+                    promise: .callback { result in
+                        log.add(.note(loop.isCurrent ? "on the loop" : "elsewhere"))
+                        log.add(.done(1, result?.code))
+                    })
                 await log.untilDone(1)
                 #expect(log.done == [.done(1, .outboundQueueFull)])
                 #expect(log.events.contains(.note("on the loop")))
@@ -192,10 +194,10 @@ extension WritePath {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 10_000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let gate = await Gate(rig.loop)
-                rig.channel.write(Buffer(WritePath.bytes(5000)), completion: rig.log.completion(0))
+                rig.channel.write(Buffer(WritePath.bytes(5000)), promise: rig.log.promise(0))
                 let witness = {
                     let buffer = Buffer(WritePath.bytes(8000))
-                    rig.channel.write(buffer, completion: rig.log.completion(1))
+                    rig.channel.write(buffer, promise: rig.log.promise(1))
                     return Witness(buffer)
                 }()
                 #expect(witness.isFreed)
@@ -210,8 +212,8 @@ extension WritePath {
         func refusedOffTheLoopCloses(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
             try await WritePath.withRig(engine, [.waterMark(mark), .atHardLimit(.closeChannel)]) { rig in
-                rig.channel.write(Buffer(WritePath.bytes(1500)), completion: rig.log.completion(0))
-                rig.channel.write(Buffer(WritePath.bytes(1500)), completion: rig.log.completion(1))
+                rig.channel.write(Buffer(WritePath.bytes(1500)), promise: rig.log.promise(0))
+                rig.channel.write(Buffer(WritePath.bytes(1500)), promise: rig.log.promise(1))
                 await rig.channel.closed()
                 #expect(Set(rig.log.done) == [.done(0, .closed), .done(1, .outboundQueueFull)])
                 #expect(await rig.loop.statistics()?.slowChannelsClosed == 1)

@@ -10,7 +10,7 @@ extension WritePath {
             static let interests: ChannelEvents = [.write]
             let letter: String
             init(_ letter: String) { self.letter = letter }
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 context.write(Buffer(letter + String(buffer)), promise: promise)
             }
         }
@@ -19,7 +19,10 @@ extension WritePath {
         private final class NumberEncoder: ChannelHandler {
             static let interests: ChannelEvents = [.write]
             func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
-                guard let number = message as? Int else { return context.write(message: message, promise: promise) }
+                guard let number = message as? Int else {
+                    context.write(message: message, promise: promise)
+                    return
+                }
                 guard number >= 0 else { return promise.complete(TransportError(.system, errno: 22)) }
                 context.write(Buffer("\(number)\n"), promise: promise)
             }

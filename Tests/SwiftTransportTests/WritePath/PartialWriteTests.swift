@@ -21,7 +21,7 @@ extension WritePath {
                     var offset = 0
                     let whole = Buffer(all)
                     for (tag, size) in sizes.enumerated() {
-                        channel.write(whole[offset..<(offset + size)], completion: log.completion(tag))
+                        channel.write(whole[offset..<(offset + size)], promise: log.promise(tag))
                         offset += size
                     }
                     channel.flush()
@@ -77,7 +77,7 @@ extension WritePath {
                     channel.write(
                         Buffer(WritePath.bytes(300_000)),
                         promise: .callback(progress: { _ in channel.close(.immediate) }, log.completion(0)))
-                    channel.write(Buffer("behind"), completion: log.completion(1))
+                    channel.write(Buffer("behind"), promise: log.promise(1))
                     channel.flush()
                 }
                 await rig.channel.closed()
@@ -108,9 +108,9 @@ extension WritePath {
                 #expect(other.loop === rig.loop)
                 let log = rig.log
                 try await rig.run { [channel = other.channel] busy in
-                    for tag in 0..<8 { busy.write(Buffer(WritePath.bytes(1 << 20)), completion: log.completion(tag)) }
+                    for tag in 0..<8 { busy.write(Buffer(WritePath.bytes(1 << 20)), promise: log.promise(tag)) }
                     busy.flush()
-                    channel.writeAndFlush(Buffer("small"), completion: log.completion(100))
+                    channel.writeAndFlush(Buffer("small"), promise: log.promise(100))
                 }
                 await log.until(.done(100, nil))
                 // One send each turn, and one at once for the high mark: the small one is done when the large ones have had both.

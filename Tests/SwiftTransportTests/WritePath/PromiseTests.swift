@@ -35,8 +35,8 @@ extension WritePath {
         func closeOnFailure(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(WaterMark(low: 500, high: 1000, hardLimit: 2000))]) { rig in
                 try await rig.run { channel in
-                    channel.write(Buffer(WritePath.bytes(2000 - 2 * 48)), completion: rig.log.completion(0))
-                    channel.write(Buffer(), completion: rig.log.completion(1))
+                    channel.write(Buffer(WritePath.bytes(2000 - 2 * 48)), promise: rig.log.promise(0))
+                    channel.write(Buffer(), promise: rig.log.promise(1))
                     #expect(channel.isActive)
                     channel.writeAndFlush(Buffer("heartbeat"), promise: .closeOnFailure(channel))
                     #expect(!channel.isActive)
@@ -56,12 +56,13 @@ extension WritePath {
                     let box = Box()
                     let buffer = Buffer(WritePath.bytes(5000))
                     box.witness = Witness(buffer)
-                    channel.write(buffer) { _ in
+                    let promise = WritePromise.callback { _ in
                         let isFreed = box.witness?.isFreed == true
                         let entries = channel.own.queue?.count ?? 0
                         log.add(.note("\(isFreed), \(entries), \(channel.pendingBytes)"))
                     }
-                    channel.write(Buffer("another"), completion: log.completion(1))
+                    channel.write(buffer, promise: promise)
+                    channel.write(Buffer("another"), promise: log.promise(1))
                     if sent { channel.flush() }
                 }
                 if !sent { rig.channel.close(.immediate) }

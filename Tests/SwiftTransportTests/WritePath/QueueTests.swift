@@ -224,7 +224,7 @@ extension WritePath {
                         log.add(.note("entries \(context.channel.own.queue?.count ?? 0)"))
                         context.flush()
                     }
-                    channel.write(Buffer(WritePath.bytes(200)), completion: log.completion(0))
+                    channel.write(Buffer(WritePath.bytes(200)), promise: log.promise(0))
                 }
                 #expect(log.events.contains(.note("entries 1")))
                 #expect(await rig.peer.read(200) == WritePath.bytes(200))

@@ -132,14 +132,15 @@ extension WritePath {
                     handles.append((index, context.write(buffer, promise: promise)))
                 case 2:
                     writeUntold(index, buffer, context)
-                case 3: channel.write(buffer) { self.ended(index, $0) }
+                case 3: channel.write(buffer, promise: .callback { self.ended(index, $0) })
                 default:
                     // A completion that goes on writing.
                     defer { flushed = writes.count }
-                    channel.writeAndFlush(buffer) { result in
+                    let promise = WritePromise.callback { result in
                         self.ended(index, result)
                         if result == nil, !self.isStopped { self.operate() }
                     }
+                    channel.writeAndFlush(buffer, promise: promise)
                 }
             }
 

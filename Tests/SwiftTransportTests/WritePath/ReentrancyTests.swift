@@ -141,10 +141,12 @@ extension WritePath {
             }
             /// The same without a pipeline.
             func begin(_ log: Log, _ channel: Channel) {
-                channel.write(Buffer(WritePath.bytes(1000))) { _ in
-                    self.tries += 1
-                    self.begin(log, channel)
-                }
+                channel.write(
+                    Buffer(WritePath.bytes(1000)),
+                    promise: .callback { _ in
+                        self.tries += 1
+                        self.begin(log, channel)
+                    })
             }
             private func write() { context?.write(Buffer(WritePath.bytes(1000)), tag: tries) }
             func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
@@ -165,13 +167,15 @@ extension WritePath {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    channel.write(Buffer("1")) { _ in
-                        log.add(.done(1, nil))
-                        channel.write(Buffer("4"), completion: log.completion(4))
-                        channel.flush()
-                    }
-                    channel.write(Buffer("2"), completion: log.completion(2))
-                    channel.write(Buffer("3"), completion: log.completion(3))
+                    channel.write(
+                        Buffer("1"),
+                        promise: .callback { _ in
+                            log.add(.done(1, nil))
+                            channel.write(Buffer("4"), promise: log.promise(4))
+                            channel.flush()
+                        })
+                    channel.write(Buffer("2"), promise: log.promise(2))
+                    channel.write(Buffer("3"), promise: log.promise(3))
                     channel.flush()
                 }
                 #expect(await rig.peer.read(4) == Array("1234".utf8))
@@ -188,12 +192,14 @@ extension WritePath {
                 let log = rig.log
                 let payload = WritePath.bytes(1 << 18)
                 try await rig.run { channel in
-                    channel.write(Buffer(payload)) { result in
-                        log.add(.done(0, result?.code))
-                        channel.close(.immediate)
-                        log.add(.note("close returned"))
-                    }
-                    for tag in 1...2 { channel.write(Buffer(payload), completion: log.completion(tag)) }
+                    channel.write(
+                        Buffer(payload),
+                        promise: .callback { result in
+                            log.add(.done(0, result?.code))
+                            channel.close(.immediate)
+                            log.add(.note("close returned"))
+                        })
+                    for tag in 1...2 { channel.write(Buffer(payload), promise: log.promise(tag)) }
                     channel.flush()
                 }
                 let received = await rig.peer.readToEnd()
@@ -214,14 +220,16 @@ extension WritePath {
                 let log = rig.log
                 try await rig.run { channel in
                     for tag in 0..<20 {
-                        channel.write(Buffer(WritePath.bytes(3000))) { result in
-                            log.add(.done(tag, result?.code))
-                            channel.close(.reset)
-                            channel.write(Buffer("more"), completion: log.completion(100 + tag))
-                            channel.flush()
-                            channel.close(.graceful)
-                            channel.shutdownOutput()
-                        }
+                        channel.write(
+                            Buffer(WritePath.bytes(3000)),
+                            promise: .callback { result in
+                                log.add(.done(tag, result?.code))
+                                channel.close(.reset)
+                                channel.write(Buffer("more"), promise: log.promise(100 + tag))
+                                channel.flush()
+                                channel.close(.graceful)
+                                channel.shutdownOutput()
+                            })
                     }
                     channel.close(.immediate)
                 }

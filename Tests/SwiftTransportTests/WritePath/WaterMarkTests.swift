@@ -80,7 +80,7 @@ extension WritePath {
             try await WritePath.withRig(engine, Self.marks) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    for tag in 0..<5 { channel.write(Buffer(WritePath.bytes(1000)), completion: log.completion(tag)) }
+                    for tag in 0..<5 { channel.write(Buffer(WritePath.bytes(1000)), promise: log.promise(tag)) }
                     #expect(!channel.isWritable && log.done.isEmpty)
                     if channel.isActive && channel.isWritable { channel.write(Buffer("dropped")) }
                     channel.flush()

@@ -14,7 +14,7 @@ extension WritePath {
                 let log = rig.log
                 try await rig.run { channel in
                     for tag in 0..<50 {
-                        channel.write(Buffer(WritePath.bytes(20_000)), completion: log.completion(tag))
+                        channel.write(Buffer(WritePath.bytes(20_000)), promise: log.promise(tag))
                     }
                     channel.flush()
                 }

@@ -51,9 +51,11 @@ extension Scenarios {
                     startThread {
                         for number in 0..<UInt32(perThread) {
                             let record = withUnsafeBytes(of: (thread, number)) { [UInt8]($0) }
-                            channel.writeAndFlush(Buffer(record)) { error in
-                                if error == nil { completions.update { $0[thread, default: []].append(number) } }
-                            }
+                            channel.writeAndFlush(
+                                Buffer(record),
+                                promise: .callback { error in
+                                    if error == nil { completions.update { $0[thread, default: []].append(number) } }
+                                })
                         }
                     }
                 }

@@ -57,7 +57,7 @@ extension WritePath {
                 let payload = WritePath.bytes(200_000)
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(payload)
-                    channel.writeAndFlush(buffer, completion: log.completion(0))
+                    channel.writeAndFlush(buffer, promise: log.promise(0))
                     return Witness(buffer)
                 }
                 await log.until(.done(0, nil))
@@ -96,7 +96,7 @@ extension WritePath {
                 let log = rig.log
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(400_000))
-                    for tag in 0..<3 { channel.write(buffer, completion: log.completion(tag)) }
+                    for tag in 0..<3 { channel.write(buffer, promise: log.promise(tag)) }
                     channel.flush()
                     return Witness(buffer)
                 }
@@ -138,7 +138,7 @@ extension WritePath {
         func cutOffDoesNotWaitForThePeer(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.options, receiveBuffer: 32768) { rig in
                 let log = rig.log
-                rig.channel.writeAndFlush(Buffer(WritePath.bytes(200_000)), completion: log.completion(0))
+                rig.channel.writeAndFlush(Buffer(WritePath.bytes(200_000)), promise: log.promise(0))
                 await log.until(.done(0, nil))
                 rig.channel.close(.drain(within: .milliseconds(1)))
                 await rig.channel.closed()

@@ -13,7 +13,7 @@ extension WritePath {
                 let before = try await rig.sends()
                 try await rig.run { channel in
                     for (tag, text) in ["", "a", "", "", "b", ""].enumerated() {
-                        channel.write(Buffer(text), completion: log.completion(tag))
+                        channel.write(Buffer(text), promise: log.promise(tag))
                     }
                     #expect(log.done.isEmpty)
                     channel.flush()
@@ -45,7 +45,7 @@ extension WritePath {
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let log = rig.log
                 try await rig.run { channel in
-                    for tag in 0..<21 { channel.write(Buffer(), completion: log.completion(tag)) }
+                    for tag in 0..<21 { channel.write(Buffer(), promise: log.promise(tag)) }
                     #expect(channel.pendingBytes == WritePath.pending(0, writes: 20))
                     #expect(log.done == [.done(20, .outboundQueueFull)])
                 }

@@ -9,7 +9,7 @@ extension Scenario {
                     .serve { connection in
                         var count = 0
                         for try await bytes in connection.inbound { count += bytes.count }
-                        try await connection.write(Buffer("\(count)"))
+                        try await connection.send(Buffer("\(count)"))
                     }
                     .bind(to: place.freshAddress())
                 try await blocking {

@@ -52,8 +52,8 @@ extension HandlerEnd {
         case 5:
             let promise = WritePromise.handler(context, tag: Tag(range).bits, progress: true)
             remember(index, count, context.write(Piece.buffer(phase, count, &random), promise: promise))
-        case 6: channel.write(Piece.buffer(phase, count, &random), completion: completion(range))
-        case 7: channel.writeAndFlush(Piece.buffer(phase, count, &random), completion: completion(range))
+        case 6: channel.write(Piece.buffer(phase, count, &random), promise: .callback(completion(range)))
+        case 7: channel.writeAndFlush(Piece.buffer(phase, count, &random), promise: .callback(completion(range)))
         default:
             remember(
                 index, count,

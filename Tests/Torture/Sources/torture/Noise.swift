@@ -106,10 +106,10 @@ struct Noise: Sendable {
         let isHasty = random.flip()
         if random.flip() {
             let server = try? await ServerBootstrap(group: small)
-                .serve { connection in for try await bytes in connection.inbound { try await connection.write(bytes) } }
+                .serve { connection in for try await bytes in connection.inbound { try await connection.send(bytes) } }
                 .bind(host: "127.0.0.1", port: 0)
             if let server, let connection = try? await ClientBootstrap(group: small).open(server.localAddress) {
-                _ = try? await connection.write(Pattern.shared[0..<random.logarithmic(1, 10_000)])
+                _ = try? await connection.send(Pattern.shared[0..<random.logarithmic(1, 10_000)])
                 if !isHasty {
                     var inbound = connection.inbound.makeAsyncIterator()
                     _ = try? await inbound.next()

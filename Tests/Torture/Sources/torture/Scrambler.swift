@@ -15,7 +15,7 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
         let buffer: Buffer
         let isTold: Bool
         var promise: WritePromise?
-        init(_ buffer: Buffer, _ promise: consuming WritePromise) {
+        init(_ buffer: Buffer, promise: consuming WritePromise) {
             self.buffer = buffer
             isTold = !promise.isNone
             self.promise = consume promise
@@ -39,7 +39,7 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
         held.removeAll()
     }
 
-    func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
         // Whoever sees no greeting never knows the session.
         guard hasGreeted else {
             hasGreeted = true
@@ -58,7 +58,7 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
 
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
         if let letter = message as? Letter {
-            write(context, letter.buffer, promise)
+            write(context, letter.buffer, promise: promise)
         } else {
             context.write(message: message, promise: promise)
         }

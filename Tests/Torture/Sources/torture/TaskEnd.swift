@@ -35,7 +35,7 @@ struct TaskEnd: Sendable {
         watch()
         session.note(side, "open")
         do throws(TransportError) {
-            try await connection.write(Buffer(Hello.bytes(session.id)))
+            try await connection.send(Buffer(Hello.bytes(session.id)))
         } catch {
             session.note(side, "hello failed", Int(error.code.rawValue))
             if session.excuses.isEmpty { session.fault("error without cause", "hello: \(error)") }
@@ -167,7 +167,7 @@ struct TaskEnd: Sendable {
         session.promised()
         session.note(side, "echoes", range.lowerBound, bytes.count)
         var result: WriteResult = nil
-        do throws(TransportError) { try await connection.write(bytes) } catch { result = error }
+        do throws(TransportError) { try await connection.send(bytes) } catch { result = error }
         if result?.code == .outboundQueueFull { session.fault("[2] an awaited write was refused", "echo: \(result!)") }
         session.told(side, range, result)
     }

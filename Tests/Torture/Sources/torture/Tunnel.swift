@@ -37,10 +37,11 @@ extension HandlerEnd {
         switch random.below(3) {
         case 0:
             let census = Census.Member(.promise)
-            channel.writeAndFlush(buffer) { result in
+            let promise = WritePromise.callback { result in
                 withExtendedLifetime(census) {}
                 tunnel.session.told(.client, range, result)
             }
+            channel.writeAndFlush(buffer, promise: promise)
         case 1:
             channel.write(
                 buffer, promise: .handler(context, tag: Tag(range, tunnel: number).bits, progress: random.flip()))

@@ -158,8 +158,8 @@ struct Lane: Sendable {
             }
             channel.flush()
         case 1: channel.write(Piece.buffer(phase, count, &random), promise: .callback(completion))
-        case 2: channel.write(Piece.buffer(phase, count, &random), completion: completion)
-        default: channel.writeAndFlush(Piece.buffer(phase, count, &random), completion: completion)
+        case 2: channel.write(Piece.buffer(phase, count, &random), promise: .callback(completion))
+        default: channel.writeAndFlush(Piece.buffer(phase, count, &random), promise: .callback(completion))
         }
     }
 }
