@@ -101,7 +101,7 @@ extension Scenarios {
                     let other = context.write(Buffer(WritePath.bytes(1500)), tag: 1)
                     _ = channel.cancelQueued(other)
                 }
-                channel.write(Buffer(WritePath.bytes(1111)), completion: log.completion(2))
+                channel.write(Buffer(WritePath.bytes(1111)), promise: log.promise(2))
                 gate.open()
                 await log.until(.done(2, .unencodableMessage))
                 await log.until { $0.last { if case .writable = $0 { true } else { false } } == .writable(true) }
