@@ -51,7 +51,7 @@ extension Scenarios {
         /// Refuses what is longer than a limit.
         private final class Refuses: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, _ promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
                 if buffer.count == 1111 {
                     promise.complete(TransportError(.unencodableMessage))
                 } else {
