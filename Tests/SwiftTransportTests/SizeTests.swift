@@ -28,7 +28,7 @@ import Testing
     @Test func whatAConnectionCarriesInEveryTurn() {
         #expect(MemoryLayout<ChannelContext.Own>.size == 32)
         #if !DEBUG
-            #expect(MemoryLayout<Channel.Own>.size <= 88)
+            #expect(MemoryLayout<Channel.Own>.size <= 104)
         #endif
     }
 }

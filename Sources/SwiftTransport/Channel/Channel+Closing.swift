@@ -19,17 +19,25 @@ extension Channel {
     /// close it. Any thread.
     public func closed() async {
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            let work = ClosureWork { _ in self.awaitClosed(continuation) }
-            if isOnLoop {
-                awaitClosed(continuation)
-            } else if !eventLoop.post(work) {
-                continuation.resume()
-            }
+            onClose { continuation.resume() }
         }
     }
 
-    private func awaitClosed(_ continuation: UnsafeContinuation<Void, Never>) {
-        if own.lifecycle.phase == .closed { continuation.resume() } else { ensureEnding().waiters.append(continuation) }
+    /// Calls `body` once, when the channel is closed: every write has been told how it ended, the handlers have left and the
+    /// descriptor is free. In the order of the calls, on the channel's loop; at once, on this thread, when it is closed
+    /// already and this is its loop or the loop has ended. Does not close it. Any thread.
+    ///
+    /// What `body` holds it holds until then.
+    public func onClose(_ body: @escaping @Sendable () -> Void) {
+        if isOnLoop {
+            whenClosed(body)
+        } else if !eventLoop.post(ClosureWork { _ in self.whenClosed(body) }) {
+            body()
+        }
+    }
+
+    private func whenClosed(_ body: @escaping () -> Void) {
+        if own.lifecycle.phase == .closed { body() } else { ensureEnding().waiters.append(body) }
     }
 
     /// Ends the output: what is queued is sent, then the end of stream; the channel still reads. Later writes fail with

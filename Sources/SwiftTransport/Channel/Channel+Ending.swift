@@ -169,7 +169,7 @@ extension Channel {
         ending.connected = nil
         let waiters = ending.waiters
         ending.waiters = []
-        for waiter in waiters { waiter.resume() }
+        for waiter in waiters { waiter() }
         tellDepartures(of: ending)
     }
 }

@@ -42,6 +42,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
         var zeroCopy: ZeroCopySender?
         var ending: ChannelEnding?
         var waiting: WaitingWrites?
+        /// Made when somebody asks for an address.
+        var addresses: ChannelAddresses?
         #if DEBUG
             var unflushed = UnflushedWrites()
         #endif
@@ -108,26 +110,6 @@ public final class Channel: Endpoint, @unchecked Sendable {
     func leave(_ departure: Departure) { beginLeaving(departure) }
 
     func cutOffForShutdown() { cutOff() }
-
-    // MARK: Addresses
-
-    /// The address of this end; `nil` once the channel is closed.
-    public func localAddress() async -> SocketAddress? {
-        await eventLoop.run { self.address(ct_socket_local_address) } ?? nil
-    }
-
-    /// The address of the peer; `nil` once the channel is closed.
-    public func remoteAddress() async -> SocketAddress? {
-        await eventLoop.run { self.address(ct_socket_peer_address) } ?? nil
-    }
-
-    private func address(
-        _ ask: (Int32, UnsafeMutablePointer<ct_address>) -> Int32
-    ) -> SocketAddress? {
-        guard let slot else { return nil }
-        var address = ct_address()
-        return ask(slot.pointee.fd, &address) == 0 ? SocketAddress(address) : nil
-    }
 
     // MARK: On the loop or off it
 

@@ -3,7 +3,7 @@ final class ChannelEnding {
     /// The first failure; every later refusal carries it.
     var cause: TransportError?
     /// Who waits for the channel to be closed.
-    var waiters: [UnsafeContinuation<Void, Never>] = []
+    var waiters: [() -> Void] = []
     /// Cuts the end off.
     var timer: CallbackTimer?
     var deadline = UInt64.max

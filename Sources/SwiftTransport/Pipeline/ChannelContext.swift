@@ -47,6 +47,16 @@ public final class ChannelContext {
     /// The channel's loop.
     public var eventLoop: EventLoop { channel.eventLoop }
 
+    /// The address of this end, from ``ChannelHandler/channelActive(_:)`` on.
+    ///
+    /// The kernel is asked when it is wanted first, which costs a system call and an allocation; then it is known, in
+    /// ``ChannelHandler/channelInactive(_:)`` too. `nil` before the channel is active, and when it was closed before anybody asked.
+    public var localAddress: SocketAddress? { channel.knownLocalAddress }
+
+    /// The address of the peer, as ``localAddress``. After a reset the kernel does not know it any more: who wants it for a log at the
+    /// end asks at the beginning.
+    public var remoteAddress: SocketAddress? { channel.knownRemoteAddress }
+
     // MARK: Staying alive
 
     /// For ``ContextReference``: how many holds there are now.
