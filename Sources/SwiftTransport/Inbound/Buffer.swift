@@ -8,20 +8,22 @@ internal import Glibc
 ///     let greeting = Buffer("hello\n")
 ///     channel.writeAndFlush(greeting)
 public struct Buffer: @unchecked Sendable {
-    let storage: BufferStorage?
+    /// What keeps the bytes: a ``BufferStorage``, or somebody else's object. `nil` when there are none, or when they are a
+    /// part of the program.
+    let owner: AnyObject?
     let start: UnsafeRawPointer?
     /// The number of bytes.
     public let count: Int
 
-    init(storage: BufferStorage, start: UnsafeRawPointer, count: Int) {
-        self.storage = storage
+    init(owner: AnyObject?, start: UnsafeRawPointer, count: Int) {
+        self.owner = owner
         self.start = start
         self.count = count
     }
 
     /// No bytes; allocates nothing.
     public init() {
-        storage = nil
+        owner = nil
         start = nil
         count = 0
     }
@@ -39,7 +41,7 @@ public struct Buffer: @unchecked Sendable {
         }
         let storage = BufferStorage(size: bytes.count)
         memcpy(storage.memory, base, bytes.count)
-        self.init(storage: storage, start: UnsafeRawPointer(storage.memory), count: bytes.count)
+        self.init(owner: storage, start: UnsafeRawPointer(storage.memory), count: bytes.count)
     }
 
     /// A copy of `bytes`.
@@ -53,17 +55,50 @@ public struct Buffer: @unchecked Sendable {
         self = text.withUTF8 { Buffer(copying: UnsafeRawBufferPointer($0)) }
     }
 
-    /// A new buffer of at most `capacity` bytes, written by `body` straight into its memory.
+    /// A text that is part of the program: its UTF-8 bytes are sent from where they are. Allocates nothing.
     ///
-    /// - Parameter body: gets uninitialised memory and returns how many bytes from its start it has written; what
-    ///   exceeds `capacity` is ignored.
+    ///     static let greeting: Buffer = "220 ready\r\n"
+    public init(_ text: StaticString) {
+        guard text.utf8CodeUnitCount > 0, text.hasPointerRepresentation else {
+            self.init(text.description)
+            return
+        }
+        self.init(owner: nil, start: UnsafeRawPointer(text.utf8Start), count: text.utf8CodeUnitCount)
+    }
+
+    /// Bytes in memory of somebody else's, such as a mapped file or a library's: neither copied nor freed. Allocates nothing.
+    ///
+    /// - Parameters:
+    ///   - bytes: must be readable, and stay as they are, until `owner` is gone.
+    ///   - owner: kept until the last copy of this buffer, and the kernel, need the bytes no more; let go of on whatever thread that
+    ///     happens. Its `deinit` frees the memory.
+    public init(adopting bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable) {
+        guard let base = bytes.baseAddress, bytes.count > 0 else {
+            self.init()
+            return
+        }
+        self.init(owner: owner, start: base, count: bytes.count)
+    }
+
+    /// A new buffer of at most `capacity` bytes, written by `body` straight into its memory. One allocation.
+    ///
+    ///     let reply = Buffer(capacity: 4 + payload.count) { output in
+    ///         output.append(UInt32(payload.count).bigEndian, as: UInt32.self)
+    ///         output.append(payload)
+    ///     }
+    ///
+    /// - Parameter body: appends to memory that is empty; more than `capacity` bytes stop the program, as with any span of the
+    ///   standard library (`freeCapacity` tells how much is left).
     public init<Failure: Error>(
-        capacity: Int, initializedBy body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+        capacity: Int, initializingWith body: (inout OutputRawSpan) throws(Failure) -> Void
     ) throws(Failure) {
+        let capacity = max(0, capacity)
         let storage = BufferStorage(size: capacity)
-        let written = try body(UnsafeMutableRawBufferPointer(start: storage.memory, count: max(0, capacity)))
-        self.init(
-            storage: storage, start: UnsafeRawPointer(storage.memory), count: min(max(0, written), max(0, capacity)))
+        let memory = UnsafeMutableRawBufferPointer(start: storage.memory, count: capacity)
+        var output = unsafe OutputRawSpan(buffer: memory, initializedCount: 0)
+        try body(&output)
+        let written = unsafe output.finalize(for: memory)
+        self.init(owner: storage, start: UnsafeRawPointer(storage.memory), count: written)
     }
 
     /// True when there are no bytes.
@@ -82,20 +117,25 @@ public struct Buffer: @unchecked Sendable {
     public func withUnsafeBytes<R, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> R
     ) throws(Failure) -> R {
-        defer { withExtendedLifetime(storage) {} }
+        defer { withExtendedLifetime(owner) {} }
         return try body(UnsafeRawBufferPointer(start: start, count: count))
     }
 
     /// The bytes of `range` (offsets from 0), sharing this buffer's memory. What lies outside is left out.
     public subscript(range: Range<Int>) -> Buffer {
         let range = range.clamped(to: 0..<count)
-        guard let storage, let start, !range.isEmpty else { return Buffer() }
-        return Buffer(storage: storage, start: start + range.lowerBound, count: range.count)
+        guard let start, !range.isEmpty else { return Buffer() }
+        return Buffer(owner: owner, start: start + range.lowerBound, count: range.count)
     }
 
     // An address for the span of an empty buffer.
     nonisolated(unsafe) private static let nowhere = UnsafeRawPointer(
         UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
+}
+
+extension Buffer: ExpressibleByStringLiteral {
+    /// A literal: its UTF-8 bytes, sent from where they are. Allocates nothing.
+    public init(stringLiteral text: StaticString) { self.init(text) }
 }
 
 extension Buffer: Hashable, CustomStringConvertible {

@@ -38,7 +38,7 @@ struct InputQueue {
             let storage = BufferStorage(size: Self.blockSize)
             append(
                 Piece(
-                    buffer: Buffer(storage: storage, start: UnsafeRawPointer(storage.memory), count: 0),
+                    buffer: Buffer(owner: storage, start: UnsafeRawPointer(storage.memory), count: 0),
                     cost: Self.blockSize + Self.overhead))
             join(bytes, to: storage, at: 0)
         }
@@ -54,7 +54,7 @@ struct InputQueue {
         memcpy(storage.memory + used, bytes.start, bytes.count)
         let filled = used + bytes.count
         pieces[pieces.count - 1].buffer = Buffer(
-            storage: storage, start: UnsafeRawPointer(storage.memory), count: filled)
+            owner: storage, start: UnsafeRawPointer(storage.memory), count: filled)
         block = (storage, filled)
     }
 

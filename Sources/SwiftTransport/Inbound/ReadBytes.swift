@@ -9,14 +9,14 @@ public struct ReadBytes: ~Escapable {
     /// The number of bytes. 0 only when a handler has passed on an empty buffer: received bytes are at least one.
     public let count: Int
     let chunk: UnsafeMutablePointer<ct_chunk>?
-    let storage: Unmanaged<BufferStorage>?
+    let owner: Unmanaged<AnyObject>?
 
     @_lifetime(immortal)
     init(start: UnsafeRawPointer, count: Int, chunk: UnsafeMutablePointer<ct_chunk>) {
         self.start = start
         self.count = count
         self.chunk = chunk
-        storage = nil
+        owner = nil
     }
 
     /// Lends the bytes of a buffer: how a handler passes on bytes it kept or made.
@@ -25,7 +25,33 @@ public struct ReadBytes: ~Escapable {
         start = buffer.start ?? UnsafeRawPointer(bitPattern: 1)!
         count = buffer.count
         chunk = nil
-        storage = buffer.storage.map { Unmanaged.passUnretained($0) }
+        owner = buffer.owner.map { Unmanaged.passUnretained($0) }
+    }
+
+    /// Lends the bytes of a span: who keeps them copies them.
+    @_lifetime(copy span)
+    init(lending span: RawSpan) {
+        start = span.withUnsafeBytes { $0.baseAddress } ?? UnsafeRawPointer(bitPattern: 1)!
+        count = span.byteCount
+        chunk = nil
+        owner = nil
+    }
+
+    @_lifetime(copy whole)
+    private init(_ range: Range<Int>, of whole: ReadBytes) {
+        start = whole.start + range.lowerBound
+        count = range.count
+        chunk = whole.chunk
+        owner = whole.owner
+    }
+
+    /// The bytes of `range` (offsets from 0), lent for as long. What lies outside is left out.
+    ///
+    ///     context.write(bytes[0..<4])
+    ///     let body = bytes[4..<bytes.count].take()
+    public subscript(range: Range<Int>) -> ReadBytes {
+        @_lifetime(copy self)
+        get { ReadBytes(range.clamped(to: 0..<count), of: self) }
     }
 
     /// The bytes.
@@ -50,11 +76,10 @@ public struct ReadBytes: ~Escapable {
     /// fresh chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
     /// everything while half of the loop's receive budget is out.
     public func take() -> Buffer {
-        if let storage {
-            return Buffer(storage: storage.takeUnretainedValue(), start: start, count: count)
-        }
+        guard count > 0 else { return Buffer() }
+        if let owner { return Buffer(owner: owner.takeUnretainedValue(), start: start, count: count) }
         if let chunk, ct_chunk_is_worth_sharing(chunk, UInt64(count)) {
-            return Buffer(storage: BufferStorage.owner(of: chunk), start: start, count: count)
+            return Buffer(owner: BufferStorage.owner(of: chunk), start: start, count: count)
         }
         return Buffer(copying: UnsafeRawBufferPointer(start: start, count: count))
     }

@@ -123,15 +123,15 @@ extension Channel {
         return append(OutboundEntry(start, bytes.count, owner, completion), queue)
     }
 
-    /// Sent from where it is. A buffer with bytes has storage.
+    /// Sent from where it is. It has bytes: others are copied.
     @inline(__always)
     private func appendShared(
         _ buffer: Buffer, _ completion: WriteCompletion, _ queue: OutboundQueue
     ) -> WriteHandle {
-        guard let storage = buffer.storage, let start = buffer.start else {
-            return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
+        guard let start = buffer.start else {
+            return append(OutboundEntry(queue.address, 0, OutboundOwner.nobody, completion), queue)
         }
-        let owner = OutboundOwner.object(storage)
+        let owner = buffer.owner.map { OutboundOwner.object($0) } ?? OutboundOwner.nobody
         return append(OutboundEntry(start, buffer.count, owner, completion), queue)
     }
 

@@ -120,16 +120,15 @@ public final class FileRegion: Sendable {
     public func contents(_ range: Range<Int>) throws(TransportError) -> Buffer {
         let range = range.clamped(to: 0..<count)
         guard !range.isEmpty else { return Buffer() }
-        return try Buffer(capacity: range.count) { memory throws(TransportError) -> Int in
-            guard let base = memory.baseAddress else { return 0 }
-            var filled = 0
-            while filled < range.count {
-                let length = read(at: range.lowerBound + filled, into: base + filled, atMost: range.count - filled)
-                if length < 0 { throw TransportError(call: .pread, errno: Int32(-length), subject: name) }
-                filled += length
-            }
-            return filled
+        let storage = BufferStorage(size: range.count)
+        var filled = 0
+        while filled < range.count {
+            let length = read(
+                at: range.lowerBound + filled, into: storage.memory + filled, atMost: range.count - filled)
+            if length < 0 { throw TransportError(call: .pread, errno: Int32(-length), subject: name) }
+            filled += length
         }
+        return Buffer(owner: storage, start: UnsafeRawPointer(storage.memory), count: filled)
     }
 
     /// Reads what stands at `position` in the region, at most `limit` bytes. Returns the number of bytes, at least 1, or

@@ -93,6 +93,10 @@ public final class ChannelContext {
     /// Passes on bytes that the handler kept or made. An empty buffer is delivered too: it may be a message of a protocol.
     public func fireChannelRead(_ buffer: Buffer) { fireChannelRead(ReadBytes(lending: buffer)) }
 
+    /// Passes on bytes that the handler has in memory of its own, such as what it has decrypted: lent for the length of the call.
+    /// Whoever keeps them copies them.
+    public func fireChannelRead(_ bytes: RawSpan) { fireChannelRead(ReadBytes(lending: bytes)) }
+
     /// Tells the handlers behind this one that no more bytes come in this turn.
     public func fireChannelReadComplete() {
         own.next.call(.readComplete) { $0.handler.channelReadComplete($0) }

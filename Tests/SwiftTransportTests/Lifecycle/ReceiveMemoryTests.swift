@@ -25,7 +25,7 @@ extension Scenarios {
                 try await blocking { try peer.write([7]) }
                 _ = try await kept.wait(for: "the bytes") { $0 != nil }
             }
-            weak let storage = kept.value?.storage
+            weak let storage = kept.value?.owner
             #expect(storage != nil)
             #expect(kept.value == Buffer([7]))
             kept.update { $0 = nil }

@@ -29,7 +29,7 @@ extension WritePath {
         }
         private func owner(_ bytes: Int) -> (owner: UInt, witness: Witness) {
             let buffer = Buffer(WritePath.bytes(bytes))
-            return (OutboundOwner.object(buffer.storage!), Witness(buffer))
+            return (OutboundOwner.object(buffer.owner!), Witness(buffer))
         }
 
         /// From the threshold on, and never below the size from which it pays.

@@ -99,7 +99,7 @@ extension WritePath {
     /// Tells whether something that was handed to the library, or made by it, is still held by anybody.
     final class Witness: @unchecked Sendable {
         private weak var object: AnyObject?
-        init(_ buffer: Buffer) { object = buffer.storage }
+        init(_ buffer: Buffer) { object = buffer.owner }
         init(_ file: FileRegion) { object = file }
         init(_ context: ChannelContext) { object = context }
         var isFreed: Bool { object == nil }

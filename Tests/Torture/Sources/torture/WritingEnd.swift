@@ -9,10 +9,7 @@ enum Piece {
         switch random.below(4) {
         case 0: Pattern.shared[phase..<phase + count]
         case 1:
-            Buffer(capacity: count) { memory in
-                memory.copyMemory(from: Pattern.bytes(phase, count))
-                return count
-            }
+            Buffer(capacity: count) { $0.append(Pattern.shared[phase..<phase + count]) }
         default: Buffer(copying: Pattern.bytes(phase, count))
         }
     }
