@@ -10,13 +10,18 @@ final class Listener: Endpoint, @unchecked Sendable {
     static let pauseWithoutDescriptors: Duration = .milliseconds(100)
 
     private let factory: ChildFactory
+    /// What goes with it when it closes.
+    private let file: SocketFile?
     private let onClosed: @Sendable () -> Void
     private var isClosing = false
     private var isPaused = false
     private var timer: CallbackTimer?
 
-    init(eventLoop: EventLoop, factory: ChildFactory, onClosed: @escaping @Sendable () -> Void) {
+    init(
+        eventLoop: EventLoop, factory: ChildFactory, file: SocketFile?, onClosed: @escaping @Sendable () -> Void
+    ) {
         self.factory = factory
+        self.file = file
         self.onClosed = onClosed
         self.eventLoop = eventLoop
     }
@@ -30,6 +35,7 @@ final class Listener: Endpoint, @unchecked Sendable {
     func close() {
         guard !isClosing, let slot else { return }
         isClosing = true
+        file?.remove()
         timer?.disarm(on: eventLoop)
         eventLoop.own.pausedListeners.removeAll { $0 === self }
         ct_slot_close(eventLoop.core, slot)

@@ -14,6 +14,7 @@ public struct ServerBootstrap: Sendable {
     private let group: EventLoopGroup
     private var options: [ChannelOption] = []
     private var backlog: Int32 = 4096
+    private var removesSocketFile = true
     private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("childHandlers")
     private var service = GivenOnce<@Sendable (Connection) -> Task<Void, Never>>("serve")
     private var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
@@ -66,6 +67,11 @@ public struct ServerBootstrap: Sendable {
     /// Default 4,096, the kernel's own cap since 5.4.
     public func backlog(_ count: Int) -> ServerBootstrap { changed { $0.backlog = Int32(clamping: max(1, count)) } }
 
+    /// Whether the file of a Unix domain socket is the server's business. Default true: one that was left behind, so that connecting to
+    /// it is refused, is removed before binding, and the server's own when it closes; never one at which somebody listens, and
+    /// never anything but a socket. Off, there must be no file, and the server's own stays: for sockets that others look after.
+    public func removeSocketFile(_ removes: Bool) -> ServerBootstrap { changed { $0.removesSocketFile = removes } }
+
     /// Called on a loop when a connection could not be accepted, such as for want of descriptors. Accepting goes on by
     /// itself when one is free. To be given once.
     public func onAcceptError(_ handler: @escaping @Sendable (TransportError) -> Void) -> ServerBootstrap {
@@ -91,7 +97,8 @@ public struct ServerBootstrap: Sendable {
         throw failure
     }
 
-    /// Listens on a Unix domain socket. The file must not exist; closing the server does not remove it.
+    /// Listens on a Unix domain socket. A file that a server left behind there is replaced, and removed when this one closes:
+    /// see ``removeSocketFile(_:)``.
     public func bind(unixDomainSocketPath path: String) async throws(TransportError) -> ServerChannel {
         try await bind(to: .unix(path, for: .bind))
     }
@@ -134,13 +141,14 @@ public struct ServerBootstrap: Sendable {
             errorHandler: children.errorHandler,
             distribution: address.isUnix && group.loops.count > 1 ? group : nil)
         let server = ServerChannel(localAddress: sockets.address, group: group, configuration: configuration)
+        let file = removesSocketFile ? SocketFile(sockets.address) : nil
         var failure: TransportError?
         for (loop, descriptor) in zip(loops, sockets.descriptors) {
             guard failure == nil else {
                 closeDescriptor(descriptor)
                 continue
             }
-            let listener = Listener(eventLoop: loop, factory: factory) { server.listenerClosed() }
+            let listener = Listener(eventLoop: loop, factory: factory, file: file) { server.listenerClosed() }
             switch await loop.ask({ Self.start(listener, descriptor) }) {
             case .success(nil): server.add(listener)
             case .success(let error): failure = error
@@ -150,6 +158,7 @@ public struct ServerBootstrap: Sendable {
             }
         }
         if let failure {
+            file?.remove()
             server.close()
             throw failure.about(sockets.address.description)
         }
@@ -178,7 +187,9 @@ public struct ServerBootstrap: Sendable {
         var bound = address
         do throws(TransportError) {
             for _ in 0..<count {
-                descriptors.append(try ListeningSocket.open(bound, sharing: count > 1, backlog: backlog, configuration))
+                descriptors.append(
+                    try ListeningSocket.open(
+                        bound, sharing: count > 1, backlog: backlog, replacing: removesSocketFile, configuration))
                 if bound.port == 0, !bound.isUnix { bound = try ListeningSocket.address(of: descriptors[0]) }
             }
         } catch {
@@ -198,18 +209,22 @@ public struct ServerBootstrap: Sendable {
 /// Makes sockets that listen.
 enum ListeningSocket {
     /// Without a backlog it is bound and does not listen.
+    ///
+    /// - Parameter replacing: the file of a Unix domain socket that was left behind.
     static func open(
-        _ address: SocketAddress, sharing: Bool, backlog: Int32?, _ configuration: ChannelConfiguration
+        _ address: SocketAddress, sharing: Bool, backlog: Int32?, replacing: Bool = false,
+        _ configuration: ChannelConfiguration
     ) throws(TransportError) -> Int32 {
         do throws(TransportError) {
-            return try make(address, sharing: sharing, backlog, configuration)
+            return try make(address, sharing: sharing, backlog, replacing, configuration)
         } catch {
             throw error.about(address.description)
         }
     }
 
     private static func make(
-        _ address: SocketAddress, sharing: Bool, _ backlog: Int32?, _ configuration: ChannelConfiguration
+        _ address: SocketAddress, sharing: Bool, _ backlog: Int32?, _ replacing: Bool,
+        _ configuration: ChannelConfiguration
     ) throws(TransportError) -> Int32 {
         var failure = ct_failure()
         let descriptor = ct_socket_open(address.family, &failure)
@@ -221,8 +236,15 @@ enum ListeningSocket {
             }
             try configuration.apply(to: descriptor, isUnix: address.isUnix)
             var raw = address.raw
-            guard ct_socket_bind(descriptor, &raw, &failure) == 0 else { throw TransportError(failure) }
-            if let backlog, ct_socket_listen(descriptor, backlog, &failure) < 0 { throw TransportError(failure) }
+            var bound = ct_socket_bind(descriptor, &raw, &failure)
+            if bound == -EADDRINUSE, replacing, SocketFile.removeStale(at: address) {
+                bound = ct_socket_bind(descriptor, &raw, &failure)
+            }
+            guard bound == 0 else { throw TransportError(failure) }
+            if let backlog, ct_socket_listen(descriptor, backlog, &failure) < 0 {
+                if replacing { SocketFile(address)?.remove() }
+                throw TransportError(failure)
+            }
         } catch {
             closeDescriptor(descriptor)
             throw error

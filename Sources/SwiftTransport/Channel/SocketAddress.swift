@@ -67,6 +67,17 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
 
     var isUnix: Bool { family == AF_UNIX }
 
+    /// The path of a Unix domain socket, with its zero byte; `nil` when it has none: a name in the abstract name space, or no
+    /// name at all.
+    var path: [CChar]? {
+        guard isUnix else { return nil }
+        let characters = withSockaddr { address, length in
+            UnsafeRawBufferPointer(start: address, count: Int(length)).dropFirst(2).prefix { $0 != 0 }
+                .map { CChar(bitPattern: $0) }
+        }
+        return characters.isEmpty ? nil : characters + [0]
+    }
+
     /// True when both are the same place: family, address, port and, for IPv6, the interface; or the same path or name.
     public static func == (left: SocketAddress, right: SocketAddress) -> Bool {
         left.withIdentity { mine in

@@ -87,7 +87,7 @@ extension TransportError: CustomStringConvertible {
             "Its backlog was full all the time: whoever listens there does not accept, or too slowly"
         case .timedOut: "The peer did not answer in time: check the network, or allow more time"
         case .addressInUse:
-            "Another process listens there (see `ss -ltnp`), or an old unix socket file is left: choose another or remove it"
+            "Somebody listens there (see `ss -ltnp`, `ss -lxp`), or a file that is no socket has that path: choose another"
         case .invalidAddress where call == .getaddrinfo && errno == EAI_AGAIN:
             "No name server answered: check /etc/resolv.conf and the network, or try again"
         case .invalidAddress where call == .open: "Check the path, and the folder that a relative one starts from"
