@@ -1,0 +1,162 @@
+internal import Synchronization
+
+/// Channels that are spoken to together: the members of a room, the subscribers of a feed. Of any loops; any thread.
+///
+///     let room = ChannelGroup()
+///     room.add(context.channel)                                       // leaves by itself when it closes
+///     room.writeAndFlush("news\n")                                    // to all
+///     room.writeAndFlush(line, where: { $0 !== sender && $0.isWritable })
+///
+/// A broadcast takes a lock once and puts one message into the mailbox of each loop that has members (two small allocations; none
+/// for the loop it is called on, where it happens at once). All members send the same bytes, which nobody copies beyond
+/// ``LoopOptions/copyLimit``. To one channel broadcasts of one thread, and its own writes, come in the order of the calls.
+///
+/// Nobody is told how such a write ended. So a member that does not keep up is closed when its queue is at its hard limit, as by every
+/// write that nobody waits for; a condition such as `isWritable` leaves it out before. On its way to another loop a broadcast counts
+/// in no channel's limits.
+public final class ChannelGroup: Sendable {
+    private struct State {
+        var members: [ObjectIdentifier: Channel] = [:]
+        /// The members by their loops; made when it is needed, forgotten when somebody comes or goes.
+        var parts: [Part]?
+        var waiters: [UnsafeContinuation<Void, Never>] = []
+    }
+    private struct Part: Sendable {
+        let loop: EventLoop
+        var channels: [Channel]
+    }
+    private let state = Mutex(State())
+
+    /// An empty group.
+    public init() {}
+
+    // MARK: Members
+
+    /// Adds a channel, which leaves when it closes. False when it is a member already. A group that is gone is not kept by its
+    /// members.
+    @discardableResult
+    public func add(_ channel: Channel) -> Bool {
+        let isNew = state.withLock { state in
+            state.parts = nil
+            return state.members.updateValue(channel, forKey: ObjectIdentifier(channel)) == nil
+        }
+        // One that is closed leaves at once.
+        if isNew { channel.onClose { [weak self, unowned channel] in self?.remove(channel) } }
+        return isNew
+    }
+
+    /// Takes a channel out. False when it is no member.
+    @discardableResult
+    public func remove(_ channel: Channel) -> Bool {
+        let (wasMember, waiters) = state.withLock { state in
+            guard state.members.removeValue(forKey: ObjectIdentifier(channel)) != nil else {
+                return (false, [UnsafeContinuation<Void, Never>]())
+            }
+            state.parts = nil
+            guard state.members.isEmpty else { return (true, []) }
+            defer { state.waiters = [] }
+            return (true, state.waiters)
+        }
+        for waiter in waiters { waiter.resume() }
+        return wasMember
+    }
+
+    /// How many members there are, at this moment.
+    public var count: Int { state.withLock { $0.members.count } }
+
+    /// The members of this moment, in no order.
+    public var channels: [Channel] { state.withLock { Array($0.members.values) } }
+
+    /// Whether `channel` is a member, at this moment.
+    public func contains(_ channel: Channel) -> Bool {
+        state.withLock { $0.members[ObjectIdentifier(channel)] != nil }
+    }
+
+    /// Returns when there is no member, such as after ``close(_:)``.
+    public func closed() async {
+        await withUnsafeContinuation { continuation in
+            let isEmpty = state.withLock { state in
+                if !state.members.isEmpty { state.waiters.append(continuation) }
+                return state.members.isEmpty
+            }
+            if isEmpty { continuation.resume() }
+        }
+    }
+
+    // MARK: To all members
+
+    /// Queues `buffer` on every member, through its pipeline; sent at the next flush.
+    ///
+    /// - Parameter condition: which members get it, asked on the loop of each when it is its turn. Default: all.
+    public func write(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
+        each(where: condition) { $0.write(buffer) }
+    }
+
+    /// Queues `buffer` on every member and has it sent: see ``write(_:where:)``.
+    public func writeAndFlush(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
+        each(where: condition) { $0.writeAndFlush(buffer) }
+    }
+
+    /// Queues a message that a handler of each member turns into bytes: see ``write(_:where:)``.
+    public func write(message: any Sendable, where condition: (@Sendable (Channel) -> Bool)? = nil) {
+        each(where: condition) { $0.write(message: message) }
+    }
+
+    /// Queues a message on every member and has it sent: see ``write(message:where:)``.
+    public func writeAndFlush(message: any Sendable, where condition: (@Sendable (Channel) -> Bool)? = nil) {
+        each(where: condition) { $0.writeAndFlush(message: message) }
+    }
+
+    /// Has everything queued on the members sent at the end of the turns of their loops.
+    public func flush() { each { $0.flush() } }
+
+    /// Closes every member. Returns at once; ``closed()`` waits. Default: graceful.
+    public func close(_ mode: CloseMode = .graceful) { each { $0.close(mode) } }
+
+    private func each(
+        where condition: (@Sendable (Channel) -> Bool)? = nil, _ body: @escaping @Sendable (Channel) -> Void
+    ) {
+        for part in parts() {
+            let work = GroupWork(part.channels) { channel in
+                if condition?(channel) ?? true { body(channel) }
+            }
+            if part.loop.isCurrent { work.run(on: part.loop) } else { part.loop.post(work) }
+        }
+    }
+
+    private func parts() -> [Part] {
+        state.withLock { state in
+            if let parts = state.parts { return parts }
+            var byLoop: [ObjectIdentifier: Part] = [:]
+            for channel in state.members.values {
+                let loop = channel.eventLoop
+                byLoop[ObjectIdentifier(loop), default: Part(loop: loop, channels: [])].channels.append(channel)
+            }
+            let parts = Array(byLoop.values)
+            state.parts = parts
+            return parts
+        }
+    }
+}
+
+/// What a group does with its members on one loop.
+private final class GroupWork: LoopWork {
+    private let channels: [Channel]
+    private let body: (Channel) -> Void
+
+    init(_ channels: [Channel], _ body: @escaping (Channel) -> Void) {
+        self.channels = channels
+        self.body = body
+    }
+
+    override func run(on loop: EventLoop) {
+        for channel in channels { body(channel) }
+    }
+
+    /// Without memory to bring it there the members' streams would have a hole that nobody knows of.
+    override func reject(_ why: TransportError.Code) {
+        if why == .outOfMemory { for channel in channels { channel.close(.reset) } }
+    }
+
+    override var mustArrive: Bool { false }
+}
