@@ -60,7 +60,7 @@ struct ServePlace: ParsableArguments {
         _ start: (_ group: EventLoopGroup, _ host: String, _ port: UInt16) async throws -> ServerChannel
     ) async throws {
         // Before the server starts: a signal that comes early must not kill it half open.
-        let stop = StopSignal()
+        let stop = try StopSignal()
         var options = options
         options.engine = engine.choice
         let group = try EventLoopGroup(loops: loops == 0 ? EventLoopGroup.availableCores : loops, options: options)

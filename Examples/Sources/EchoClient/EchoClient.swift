@@ -21,7 +21,7 @@ struct EchoClient {
 
     /// Connects, and closes when the conversation is over or a signal comes.
     static func talk(port: UInt16, _ lines: Lines) async throws {
-        let stop = StopSignal()
+        let stop = try StopSignal()
         let group = try EventLoopGroup(loops: 1)
         let connection = try await ClientBootstrap(group: group)
             .connectTimeout(.seconds(5))

@@ -11,8 +11,8 @@ struct EchoServer {
         guard let port = UInt16(arguments.first ?? "7000"), arguments.count < 2 else {
             fail("usage: EchoServer [port]")
         }
-        let stop = StopSignal()
         do {
+            let stop = try StopSignal()  // before anything that must be closed properly
             let group = try EventLoopGroup()  // a loop per core, each accepting for itself
             let server = try await ServerBootstrap(group: group)
                 .childHandlers { [BackPressureHandler(), Echo()] }

@@ -350,6 +350,12 @@ int ct_thread_cores(void);
 // Monotonic nanoseconds. Any thread.
 uint64_t ct_clock_now(void);
 
+// Takes SIGINT and SIGTERM over, for good: they end the process no more, but can be read from the descriptor returned, an
+// eventfd(2) that adds up how many of each came (the two words of its value). -errno when there is none. To be called once.
+#define CT_SIGNAL_INTERRUPT ((uint64_t)1)
+#define CT_SIGNAL_TERMINATE ((uint64_t)1 << 32)
+int ct_signal_catch(void);
+
 // jemalloc when the trait is on, malloc otherwise. Any thread.
 void *_Nullable ct_memory_allocate(uint64_t size);
 void ct_memory_free(void *_Nullable memory, uint64_t size);
