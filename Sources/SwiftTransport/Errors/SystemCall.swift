@@ -4,11 +4,54 @@ internal import CTransport
 public enum SystemCall: Sendable, Hashable, CaseIterable {
     /// No system call had a part in it.
     case none
-    case socket, bind, listen, accept, connect, receive, send, shutdown, setsockopt, getsockopt, getsockname,
-        getaddrinfo
-    case eventfd, ioUringSetup, ioUringRegister, ioUringEnter, ioUringSelfTest, epollCreate, epollCtl, pthreadCreate,
-        mmap
-    case open, fstat, pread
+    /// socket(2).
+    case socket
+    /// bind(2), or what leads to it.
+    case bind
+    /// listen(2).
+    case listen
+    /// accept(2), or taking over what it returned.
+    case accept
+    /// connect(2), or what leads to it: a look-up, a time limit.
+    case connect
+    /// recv(2), as the engine does it.
+    case receive
+    /// send(2), as the engine does it; also a write that was never handed to the kernel.
+    case send
+    /// shutdown(2).
+    case shutdown
+    /// setsockopt(2).
+    case setsockopt
+    /// getsockopt(2).
+    case getsockopt
+    /// getsockname(2).
+    case getsockname
+    /// getaddrinfo(3): its error numbers are its own, and negative.
+    case getaddrinfo
+    /// eventfd(2): what wakes a loop, and what tells of signals.
+    case eventfd
+    /// io_uring_setup(2).
+    case ioUringSetup
+    /// io_uring_register(2).
+    case ioUringRegister
+    /// io_uring_enter(2).
+    case ioUringEnter
+    /// The probe that receives bytes through a ring before io_uring is chosen.
+    case ioUringSelfTest
+    /// epoll_create1(2).
+    case epollCreate
+    /// epoll_ctl(2).
+    case epollCtl
+    /// pthread_create(3).
+    case pthreadCreate
+    /// mmap(2).
+    case mmap
+    /// open(2), of a file to be sent.
+    case open
+    /// fstat(2), of a file to be sent; also what it said of one that cannot be.
+    case fstat
+    /// pread(2), of a file that is sent.
+    case pread
 
     /// The call's name as its manual page has it.
     public var name: String {
