@@ -12,7 +12,7 @@ extension Channel {
     ///
     /// - Parameter promise: who is told how it ended. Default: nobody.
     public func write(_ buffer: Buffer, promise: consuming WritePromise = .none) {
-        put(.bytes(buffer), promise.take(), flush: false)
+        put(buffer, promise.take(), flush: false)
     }
 
     /// Queues lent bytes, as ``ChannelContext/write(_:tag:)-(ReadBytes,_)`` does; for a channel of another loop they are kept
@@ -62,7 +62,7 @@ extension Channel {
 
     /// ``write(_:promise:)-(Buffer,_)`` and ``flush()``.
     public func writeAndFlush(_ buffer: Buffer, promise: consuming WritePromise = .none) {
-        put(.bytes(buffer), promise.take(), flush: true)
+        put(buffer, promise.take(), flush: true)
     }
 
     /// ``write(_:promise:)-(ReadBytes,_)`` and ``flush()``.
@@ -99,6 +99,13 @@ extension Channel {
     }
 
     // MARK: On the loop or on the way to it
+
+    /// Not as ``WriteContent``: on the loop a write counts no reference.
+    private func put(_ buffer: Buffer, _ completion: WriteCompletion, flush: Bool) {
+        guard isOnLoop else { return post(.bytes(buffer), completion, flush: flush) }
+        writeFromTail(buffer, completion)
+        if flush { flushFromTail() }
+    }
 
     private func put(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
         guard isOnLoop else { return post(content, completion, flush: flush) }
