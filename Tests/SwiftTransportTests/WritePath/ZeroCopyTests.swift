@@ -122,7 +122,7 @@ extension WritePath {
                     event.result = 50_000
                     event.flags = UInt16(CT_EVENT_MORE)
                     _ = sender.sent(event)
-                    #expect(sender.hold(OutboundOwner.object(buffer.storage!), buffer.count))
+                    #expect(sender.hold(OutboundOwner.object(buffer.owner!), buffer.count))
                     channel.count(buffer.count)
                     return Witness(buffer)
                 }
