@@ -107,3 +107,14 @@ torture-tsan: dependencies
 # Other kernels than this machine's, with both engines: see the script for what may be set.
 kernels:
 	Scripts/kernels
+
+# What the library shows to the world, as Documentation/PublicAPI.txt has it: shows what the sources add and break, and fails
+# until the list is renewed; also when a public symbol has no documentation.
+.PHONY: api api-check
+check: api-check
+api-check: dependencies
+	Scripts/public-api check --scratch-path .build-check
+
+# Renews the list. What changed in it belongs into CHANGELOG.md.
+api: dependencies
+	Scripts/public-api renew --scratch-path .build-check
