@@ -172,7 +172,8 @@ final class Run: @unchecked Sendable {
 
     /// Everything is to be as it was in the beginning.
     private func settle(_ descriptors: Int, _ memory: Int) async {
-        var patience = 200
+        // What is late is no leak: on a busy machine the last objects of a loop outlive it by seconds.
+        var patience = 3000
         while patience > 0, Process.descriptors != descriptors || !Census.living.isEmpty {
             patience -= 1
             try? await Task.sleep(for: .milliseconds(10))
