@@ -64,11 +64,11 @@ public struct ClientBootstrap: Sendable {
         try await open(.addresses([address]))
     }
 
-    private static func target(_ host: String, _ port: UInt16) -> ConnectAttempt.Target {
+    static func target(_ host: String, _ port: UInt16) -> ConnectAttempt.Target {
         Resolver.literal(host, port).map { .addresses([$0]) } ?? .name(host, port)
     }
 
-    private func open(_ target: ConnectAttempt.Target) async throws(TransportError) -> Connection {
+    func open(_ target: ConnectAttempt.Target) async throws(TransportError) -> Connection {
         let bridge = InboundBridge()
         return Connection(channel: try await attempt(target, bridge), bridge: bridge)
     }

@@ -26,11 +26,8 @@ final class Listener: Endpoint, @unchecked Sendable {
         self.eventLoop = eventLoop
     }
 
-    /// Takes over `descriptor`, which listens.
-    func start(_ descriptor: Int32) throws(TransportError) {
-        try open(descriptor, listener: true)
-        accept()
-    }
+    /// Takes over `descriptor`, which listens. Until ``accept()`` connections wait in the kernel.
+    func start(_ descriptor: Int32) throws(TransportError) { try open(descriptor, listener: true) }
 
     func close() {
         guard !isClosing, let slot else { return }
@@ -46,7 +43,7 @@ final class Listener: Endpoint, @unchecked Sendable {
     /// It closes at once, so there is nothing to cut off.
     func cutOffForShutdown() {}
 
-    private func accept() {
+    func accept() {
         guard !isClosing, let slot else { return }
         if ct_accept_start(eventLoop.core, slot) < 0 { pause() }
     }

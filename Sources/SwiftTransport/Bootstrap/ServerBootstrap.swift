@@ -16,8 +16,16 @@ public struct ServerBootstrap: Sendable {
     private var backlog: Int32 = 4096
     private var removesSocketFile = true
     private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("childHandlers")
-    private var service = GivenOnce<@Sendable (Connection) -> Task<Void, Never>>("serve")
+    private var service = GivenOnce<Service>("serve")
     private var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
+
+    /// Who serves accepted channels as connections.
+    private enum Service {
+        /// A task that this begins.
+        case task(@Sendable (Connection) -> Task<Void, Never>)
+        /// ``ServerChannel/run(shutdownWithin:onError:_:)``.
+        case run
+    }
 
     /// A server on the loops of `group`: each loop accepts for itself.
     public init(group: EventLoopGroup) { self.group = group }
@@ -36,6 +44,10 @@ public struct ServerBootstrap: Sendable {
     /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers. To be
     /// given once.
     ///
+    /// The tasks are nobody's children: they see no task-locals, and nobody awaits them but ``ServerChannel/shutdown(within:)``
+    /// and ``EventLoopGroup/shutdown(within:)``. That suits a server that runs beside everything else until the group ends. Where
+    /// a task is the server's, ``ServerChannel/run(shutdownWithin:onError:_:)`` makes them its children.
+    ///
     /// When `body` returns or throws, the channel closes gracefully. When the channel closes first, the task is cancelled. When a
     /// graceful shutdown begins while `body` is at work, it is left to finish until the deadline:
     /// ``Connection/isShuttingDown`` tells it.
@@ -50,8 +62,12 @@ public struct ServerBootstrap: Sendable {
         onError: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (Connection) async throws -> Void
     ) -> ServerBootstrap {
-        changed { $0.service.give { connection in Self.serve(connection, onError, body) } }
+        changed { $0.service.give(.task { connection in Self.serve(connection, onError, body) }) }
     }
+
+    /// Leaves accepted channels to ``ServerChannel/run(shutdownWithin:onError:_:)`` as connections, behind the handlers. A server
+    /// without handlers does so anyway.
+    public func childConnections() -> ServerBootstrap { changed { $0.service.give(.run) } }
 
     private static func serve(
         _ connection: Connection, _ onError: (@Sendable (any Error) -> Void)?,
@@ -113,21 +129,40 @@ public struct ServerBootstrap: Sendable {
         let configuration: ChannelConfiguration
         let makeHandlers: @Sendable () -> [any ChannelHandler]
         let errorHandler: (@Sendable (TransportError) -> Void)?
+        /// Where the connections go that ``ServerChannel/run(shutdownWithin:onError:_:)`` serves; `nil`: it has none.
+        let accepted: AcceptedConnections?
     }
 
     private var children: Children {
         get throws(TransportError) {
             var options = options
-            var makeHandlers = try handlers.part ?? { [] }
-            if let service = try service.part {
+            let given = try handlers.part
+            var makeHandlers = given ?? { [] }
+            var accepted: AcceptedConnections?
+            if let service = try service.part ?? (given == nil ? .run : nil) {
                 // The task may still be answering when the peer has finished sending; its end closes the channel.
                 options.insert(.allowHalfClosure(true), at: 0)
-                makeHandlers = { [makeHandlers] in makeHandlers() + [InboundBridge(started: service)] }
+                let started: @Sendable (Connection) -> InboundBridge.Service
+                switch service {
+                case .task(let begin): started = { .task(begin($0)) }
+                case .run:
+                    let connections = AcceptedConnections(loops: group.loops.count)
+                    accepted = connections
+                    started = { Self.hand($0, to: connections) }
+                }
+                makeHandlers = { [makeHandlers] in makeHandlers() + [InboundBridge(started: started)] }
             }
             return Children(
                 configuration: ChannelConfiguration(options), makeHandlers: makeHandlers,
-                errorHandler: try errorHandler.part)
+                errorHandler: try errorHandler.part, accepted: accepted)
         }
+    }
+
+    private static func hand(_ connection: Connection, to accepted: AcceptedConnections) -> InboundBridge.Service {
+        if accepted.add(connection) { return .expected }
+        // It was on its way from loop to loop when the server closed: as one that was not accepted.
+        connection.channel.close(.reset)
+        return .none
     }
 
     private func bind(
@@ -140,7 +175,8 @@ public struct ServerBootstrap: Sendable {
             address: sockets.address, configuration: configuration, makeHandlers: children.makeHandlers,
             errorHandler: children.errorHandler,
             distribution: address.isUnix && group.loops.count > 1 ? group : nil)
-        let server = ServerChannel(localAddress: sockets.address, group: group, configuration: configuration)
+        let server = ServerChannel(
+            localAddress: sockets.address, group: group, configuration: configuration, accepted: children.accepted)
         let file = removesSocketFile ? SocketFile(sockets.address) : nil
         var failure: TransportError?
         for (loop, descriptor) in zip(loops, sockets.descriptors) {
@@ -149,7 +185,8 @@ public struct ServerBootstrap: Sendable {
                 continue
             }
             let listener = Listener(eventLoop: loop, factory: factory, file: file) { server.listenerClosed() }
-            switch await loop.ask({ Self.start(listener, descriptor) }) {
+            let accepts = children.accepted == nil
+            switch await loop.ask({ Self.start(listener, descriptor, accepts) }) {
             case .success(nil): server.add(listener)
             case .success(let error): failure = error
             case .failure(let error):
@@ -165,9 +202,10 @@ public struct ServerBootstrap: Sendable {
         return server
     }
 
-    private static func start(_ listener: Listener, _ descriptor: Int32) -> TransportError? {
+    private static func start(_ listener: Listener, _ descriptor: Int32, _ accepts: Bool) -> TransportError? {
         do throws(TransportError) {
             try listener.start(descriptor)
+            if accepts { listener.accept() }
             return nil
         } catch {
             return error

@@ -6,6 +6,8 @@ public final class ServerChannel: Sendable {
         var listeners: [Listener] = []
         var open = 0
         var waiters: [UnsafeContinuation<Void, Never>] = []
+        /// Nobody has called ``run(shutdownWithin:onError:_:)``.
+        var isRunFree = true
     }
     private let state = Mutex(State())
 
@@ -16,10 +18,17 @@ public final class ServerChannel: Sendable {
     /// Every bind makes its own: the mark by which its connections are known.
     private let configuration: ChannelConfiguration
 
-    init(localAddress: SocketAddress, group: EventLoopGroup, configuration: ChannelConfiguration) {
+    /// `nil`: the connections are served otherwise.
+    private let accepted: AcceptedConnections?
+
+    init(
+        localAddress: SocketAddress, group: EventLoopGroup, configuration: ChannelConfiguration,
+        accepted: AcceptedConnections?
+    ) {
         self.localAddress = localAddress
         self.group = group
         self.configuration = configuration
+        self.accepted = accepted
     }
 
     func add(_ listener: Listener) {
@@ -30,13 +39,15 @@ public final class ServerChannel: Sendable {
     }
 
     func listenerClosed() {
-        let waiters = state.withLock { state -> [UnsafeContinuation<Void, Never>] in
+        let waiters = state.withLock { state -> [UnsafeContinuation<Void, Never>]? in
             state.open -= 1
-            guard state.open == 0 else { return [] }
+            guard state.open == 0 else { return nil }
             defer { state.waiters = [] }
             state.listeners = []
             return state.waiters
         }
+        guard let waiters else { return }
+        accepted?.finish()
         for waiter in waiters { waiter.resume() }
     }
 
@@ -77,5 +88,82 @@ public final class ServerChannel: Sendable {
             }
             if over { continuation.resume() }
         }
+    }
+
+    // MARK: Connections as tasks
+
+    /// Serves the server's connections, each with a task on its own loop, and returns when the server is closed and all of them
+    /// are over. Accepting begins with the call: until then connections wait in the kernel's backlog.
+    ///
+    ///     let server = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 7000)
+    ///     try await server.run { connection in
+    ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
+    ///     }
+    ///
+    /// The tasks see the task-locals of the caller. When `body` returns or throws, its connection closes gracefully. When the
+    /// connection closes first, its task is cancelled. ``shutdown(within:)``, of the server or the group, lets those finish that
+    /// are at work (``Connection/isShuttingDown`` tells them), and so does cancelling the task that runs this: a task that waits
+    /// for input is told at once, and one whose time is over is cancelled when its connection is reset. Who neither looks nor
+    /// ends keeps it from returning.
+    ///
+    /// For a server without handlers, or with ``ServerBootstrap/childConnections()`` behind them.
+    ///
+    /// - Parameters:
+    ///   - duration: the time connections have when the calling task is cancelled; default 15 s, as in Netty.
+    ///   - onError: called on the connection's loop with what `body` threw, a broken connection included. Default: it is dropped,
+    ///     because it ends nothing but its own connection.
+    /// - Throws: `.conflictingConfiguration` when it was called before, or the server's connections are served otherwise.
+    public func run(
+        shutdownWithin duration: Duration = .seconds(15), onError: (@Sendable (any Error) -> Void)? = nil,
+        _ body: @escaping @Sendable (Connection) async throws -> Void
+    ) async throws(TransportError) {
+        guard let accepted, takeRun() else { throw TransportError(.conflictingConfiguration, subject: "run") }
+        for listener in state.withLock({ $0.listeners }) {
+            listener.eventLoop.post(ClosureWork { _ in listener.accept() })
+        }
+        // A task of its own, with the caller's task-locals: what cancels the caller must not cancel what is under way.
+        let service = Task { await serve(accepted, onError, body) }
+        await withTaskCancellationHandler {
+            await service.value
+        } onCancel: {
+            Task { await self.shutdown(within: duration) }
+        }
+    }
+
+    private func takeRun() -> Bool {
+        state.withLock { state in
+            defer { state.isRunFree = false }
+            return state.isRunFree
+        }
+    }
+
+    /// On each loop one task that takes its connections, and under it one for each of them.
+    private func serve(
+        _ accepted: AcceptedConnections, _ onError: (@Sendable (any Error) -> Void)?,
+        _ body: @escaping @Sendable (Connection) async throws -> Void
+    ) async {
+        await withDiscardingTaskGroup { loops in
+            for loop in group.loops {
+                loops.addTask(executorPreference: loop.taskExecutor) {
+                    await withDiscardingTaskGroup { tasks in
+                        while let connections = await accepted.next(on: loop) {
+                            for connection in connections {
+                                tasks.addTask { await Self.serve(connection, onError, body) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private static func serve(
+        _ connection: Connection, _ onError: (@Sendable (any Error) -> Void)?,
+        _ body: @Sendable (Connection) async throws -> Void
+    ) async {
+        connection.bridge.beginService()
+        do { try await body(connection) } catch { onError?(error) }
+        connection.bridge.endService()
+        await connection.close()
     }
 }

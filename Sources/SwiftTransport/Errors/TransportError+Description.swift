@@ -43,6 +43,7 @@ extension TransportError: CustomStringConvertible {
         case .outOfMemory: "out of memory"
         case .engineUnavailable: "the engine is not to be had here"
         case .unsupportedOption: "the option is not supported"
+        case .conflictingConfiguration where subject == "run": "the server's connections are served already"
         case .conflictingConfiguration: "was called more than once on the same bootstrap"
         case .loopShutDown: "the event loop has shut down"
         case .shuttingDown: "a graceful shutdown has begun, and nothing more is read"
@@ -104,6 +105,8 @@ extension TransportError: CustomStringConvertible {
         case .engineUnavailable: engineAdvice
         // What helped against the first cause.
         case .closed where call != .none: TransportError(call: call, errno: errno).advice
+        case .conflictingConfiguration where subject == "run":
+            "Call it once, on a server that was bound without handlers and serve, or with childConnections"
         case .conflictingConfiguration:
             "One of the calls would count for nothing: call it once, with everything that belongs to it"
         case .system where call == .pread && errno == EIO:

@@ -49,7 +49,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case engineUnavailable
         /// This kernel or this kind of socket does not know the option.
         case unsupportedOption
-        /// A bootstrap was given something twice of which it can have one only; `subject` is the method.
+        /// A bootstrap was given something twice of which it can have one only, or a server's connections are served already;
+        /// `subject` is the method.
         case conflictingConfiguration
         /// The event loop has shut down.
         case loopShutDown

@@ -18,6 +18,25 @@ public struct Connection: Sendable {
     /// slowed down and memory stays bounded.
     public var inbound: InboundBytes { InboundBytes(connection: self) }
 
+    /// The next piece of ``inbound``; `nil` when the peer has finished sending or the channel was closed at this end.
+    ///
+    ///     guard let greeting = try await connection.read(within: .seconds(5)) else { return }
+    ///
+    /// - Parameter limit: how long to wait for one, without a second task. A read whose time is over loses nothing: what comes
+    ///   later is the next reader's, and the connection is none the worse. Default: no limit.
+    /// - Throws: `.timedOut` when the time is over, else as ``InboundBytes/AsyncIterator/next()``.
+    public func read(within limit: Duration? = nil) async throws(TransportError) -> Buffer? {
+        let loop = channel.eventLoop
+        if loop.isCurrent, let ready = bridge.takeReady() { return try ready.get() }
+        let wait = InboundWait(bridge, on: loop, within: limit)
+        let outcome = await withTaskCancellationHandler {
+            await withUnsafeContinuation { wait.start($0) }
+        } onCancel: {
+            wait.cancel()
+        }
+        return try outcome.get()
+    }
+
     /// True once a graceful shutdown of the server or its group has begun (``EventLoopGroup/shutdown(within:)``). Finish what
     /// is under way and return: what is not done at the deadline is cut off with a reset. Any thread.
     ///
@@ -89,16 +108,7 @@ public struct InboundBytes: AsyncSequence, Sendable {
         ///   a graceful shutdown has begun, `.loopShutDown` when the loop has ended (what was received comes first),
         ///   `.alreadyReading` when another task waits for bytes of this connection.
         public mutating func next() async throws(TransportError) -> Buffer? {
-            let loop = connection.channel.eventLoop
-            let bridge = connection.bridge
-            if loop.isCurrent, let ready = bridge.takeReady() { return try ready.get() }
-            let wait = InboundWait(bridge, on: loop)
-            let outcome = await withTaskCancellationHandler {
-                await withUnsafeContinuation { wait.start($0) }
-            } onCancel: {
-                wait.cancel()
-            }
-            return try outcome.get()
+            try await connection.read()
         }
     }
 }

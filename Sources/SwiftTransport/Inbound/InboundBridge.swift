@@ -22,15 +22,35 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
         var end: Outcome?
         var isPaused = false
         var waiter: InboundWait?
-        var task: Task<Void, Never>?
+        var service = Service.none
     }
 
-    private let started: (@Sendable (Connection) -> Task<Void, Never>)?
+    /// Who serves the connection: it is cancelled when the channel is closed.
+    enum Service {
+        /// Nobody, or whoever opened it.
+        case none
+        /// A task of a group that has not begun.
+        case expected
+        /// A task of its own.
+        case task(Task<Void, Never>)
+        /// A task of a group, which says itself when it begins and ends.
+        case child(UnsafeCurrentTask)
+
+        func cancel() {
+            switch self {
+            case .none, .expected: break
+            case .task(let task): task.cancel()
+            case .child(let task): task.cancel()
+            }
+        }
+    }
+
+    private let started: (@Sendable (Connection) -> Service)?
     // Any thread.
     private let shutdownBegan = Atomic<Bool>(false)
 
-    /// - Parameter started: begins the task that serves the connection; it is cancelled when the channel is closed.
-    init(started: (@Sendable (Connection) -> Task<Void, Never>)? = nil) { self.started = started }
+    /// - Parameter started: begins the task that serves the connection, or has it begun.
+    init(started: (@Sendable (Connection) -> Service)? = nil) { self.started = started }
 
     /// Any thread.
     var isShuttingDown: Bool { shutdownBegan.load(ordering: .acquiring) }
@@ -39,7 +59,7 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
 
     func channelActive(_ context: ChannelContext) {
         own.channel = context.channel
-        own.task = started?(Connection(channel: context.channel, bridge: self))
+        if let started { own.service = started(Connection(channel: context.channel, bridge: self)) }
     }
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
@@ -60,15 +80,16 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     /// the channel. Everybody else has nothing to do any more.
     func shutdownBegan(_ context: ChannelContext) {
         shutdownBegan.store(true, ordering: .releasing)
-        let isAtWork = own.task != nil && own.waiter == nil
+        let isServed = if case .none = own.service { false } else { true }
+        let isAtWork = isServed && own.waiter == nil
         wake()
         if !isAtWork { context.fireShutdownBegan() }
     }
 
     func channelInactive(_ context: ChannelContext) {
         finish(outcomeOfClose(context.channel))
-        own.task?.cancel()
-        own.task = nil
+        own.service.cancel()
+        own.service = .none
         own.channel = nil
     }
 
@@ -117,53 +138,27 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
             wait.resume(.failure(TransportError(.alreadyReading, call: .receive)))
         } else {
             own.waiter = wait
+            wait.begin()
         }
     }
 
-    /// The waiting task was cancelled.
-    func cancel(_ wait: InboundWait) {
+    /// The task waits no longer: it was cancelled, or its time is over. What comes is the next reader's.
+    func giveUp(_ wait: InboundWait, _ error: TransportError) {
         guard own.waiter === wait else { return }
         own.waiter = nil
-        wait.resume(.failure(TransportError(.cancelled, call: .receive)))
-    }
-}
-
-/// A task that waits for bytes. Brings itself to the loop, and takes itself back when the task is cancelled.
-final class InboundWait: LoopWork, @unchecked Sendable {
-    private let bridge: InboundBridge
-    private let loop: EventLoop
-    private let cancelled = Atomic<Bool>(false)
-    // Set before the wait is handed to the loop, and the loop's from then on.
-    private var continuation: UnsafeContinuation<InboundBridge.Outcome, Never>?
-
-    init(_ bridge: InboundBridge, on loop: EventLoop) {
-        self.bridge = bridge
-        self.loop = loop
+        wait.resume(.failure(error.of(.receive)))
     }
 
-    var isCancelled: Bool { cancelled.load(ordering: .sequentiallyConsistent) }
+    // MARK: A task of a group
 
-    /// Any thread.
-    func start(_ continuation: UnsafeContinuation<InboundBridge.Outcome, Never>) {
-        self.continuation = continuation
-        if loop.isCurrent { bridge.wait(self) } else { loop.post(self) }
+    /// The task that runs this call serves the connection from now on. The channel may be closed by now.
+    func beginService() {
+        withUnsafeCurrentTask { task in
+            guard let task else { return }
+            if own.channel == nil { task.cancel() } else { own.service = .child(task) }
+        }
     }
 
-    /// Any thread. Either the wait sees the flag when it gets to the loop, or this gets there behind it.
-    func cancel() {
-        cancelled.store(true, ordering: .sequentiallyConsistent)
-        loop.post(ClosureWork { _ in self.bridge.cancel(self) })
-    }
-
-    func resume(_ outcome: InboundBridge.Outcome) {
-        continuation?.resume(returning: outcome)
-        continuation = nil
-    }
-
-    override func run(on loop: EventLoop) { bridge.wait(self) }
-    override func reject(_ why: TransportError.Code) {
-        guard why == .loopShutDown else { return resume(.failure(TransportError(why, call: .receive))) }
-        loop.executor.late.run(on: loop.executor) { self.resume(self.bridge.takeLate()) }
-    }
-    override var mustArrive: Bool { false }
+    /// It does so no longer: nobody may cancel it any more.
+    func endService() { own.service = .none }
 }
