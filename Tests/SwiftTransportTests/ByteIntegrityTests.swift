@@ -114,7 +114,7 @@ private final class CheckingEcho: ChannelHandler {
     func channelWritabilityChanged(_ context: ChannelContext) {
         context.channel.setAutomaticReading(context.channel.isWritable)
     }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
         tally.update { $0.problems.append("server: \(error)") }
     }
     func channelInactive(_ context: ChannelContext) {
@@ -170,7 +170,7 @@ private final class CheckingSender: ChannelHandler {
             if !body.isEmpty { checker.take(body) }
         }
     }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
         tally.update { $0.problems.append("client: \(error)") }
     }
     func channelInactive(_ context: ChannelContext) {

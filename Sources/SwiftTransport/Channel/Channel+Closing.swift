@@ -40,12 +40,6 @@ extension Channel {
         if own.lifecycle.phase == .closed { body() } else { ensureEnding().waiters.append(body) }
     }
 
-    /// Ends the output: what is queued is sent, then the end of stream; the channel still reads. Later writes fail with
-    /// `.outputShutDown`, as do those of tasks that still wait for their turn. Any thread.
-    public func shutdownOutput() {
-        onLoop { self.perform(self.own.lifecycle.on(.outputEnds)) }
-    }
-
     func ensureEnding() -> ChannelEnding {
         if let ending = own.ending { return ending }
         let fresh = ChannelEnding()

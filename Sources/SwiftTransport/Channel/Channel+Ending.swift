@@ -1,4 +1,5 @@
 internal import CTransport
+internal import Glibc
 
 // What the lifecycle says is done here. The order of an end is always: no more writes, the last completion of the kernel, every
 // queued write told, the descriptor closed, `channelInactive`, handlers removed, whoever awaits the close.
@@ -48,7 +49,9 @@ extension Channel {
     @discardableResult
     private func sendEndOfStream() -> Bool {
         guard let slot else { return false }
-        return ct_socket_shutdown_output(slot.pointee.fd) == 0
+        let result = ct_socket_shutdown_output(slot.pointee.fd)
+        tellOutputEnd(result == 0 ? nil : TransportError(call: .shutdown, errno: -result))
+        return result == 0
     }
 
     // MARK: Draining
@@ -79,7 +82,10 @@ extension Channel {
         guard own.lifecycle.sends else { return }
         let waitsForAll = own.lifecycle.phase != .breaking && own.lifecycle.phase != .delivering
         if let queue = own.queue, waitsForAll || queue.hasFlushed { return listDirty() }
-        perform(own.lifecycle.on(.sent))
+        let action = own.lifecycle.on(.sent)
+        perform(action)
+        // Closing is the end of stream.
+        if action == .tearDown { tellOutputEnd(nil) }
     }
 
     private func awaitPeer() {
@@ -148,6 +154,7 @@ extension Channel {
         own.ending?.timer = nil
         failQueue()
         letGoOfZeroCopies()
+        tellOutputEnd(.closed(by: own.ending?.cause))
         // Nobody hears of a write behind the end.
         eventLoop.tellCompletions()
         if own.writing.isListed { eventLoop.own.dirty.remove(self) }
@@ -166,6 +173,8 @@ extension Channel {
         if ending.cause == nil { own.ending = nil }
         ending.onClosed?()
         ending.onClosed = nil
+        // It closed before it was connected.
+        ending.connected?(-ECANCELED)
         ending.connected = nil
         let waiters = ending.waiters
         ending.waiters = []

@@ -4,6 +4,8 @@ final class ChannelEnding {
     var cause: TransportError?
     /// Who waits for the channel to be closed.
     var waiters: [() -> Void] = []
+    /// Who waits for the end of the output.
+    var outputWaiters: [WriteCompletion] = []
     /// Cuts the end off.
     var timer: CallbackTimer?
     var deadline = UInt64.max

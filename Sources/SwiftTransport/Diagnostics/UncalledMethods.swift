@@ -47,7 +47,7 @@
             Method("readComplete", .readComplete, "channelReadComplete(_:)", context),
             Method("writabilityChanged", .writabilityChanged, "channelWritabilityChanged(_:)", context),
             Method("inputClosed", .inputClosed, "inputClosed(_:)", context),
-            Method("error", .error, "errorCaught(_:_:)", "\(context), SwiftTransport.TransportError"),
+            Method("error", .error, "errorCaught(_:_:)", "\(context), Swift.Error"),
             Method("userEvent", .userEvent, "userEvent(_:_:)", "\(context), Swift.Sendable"),
             Method("shutdown", .shutdown, "shutdownBegan(_:)", context),
             Method("inactive", .inactive, "channelInactive(_:)", context),
@@ -61,6 +61,7 @@
                 "write", .write, "write(_:message:promise:)",
                 "_: \(context), message: Swift.Sendable, promise: \(promise)"),
             Method("flush", .flush, "flush(_:)", context),
+            Method("shutdownOutput", .shutdownOutput, "shutdownOutput(_:_:)", "\(context), \(promise)"),
             Method("close", .close, "close(_:_:)", "\(context), SwiftTransport.CloseMode"),
         ]
 

@@ -45,6 +45,7 @@ extension TransportError: CustomStringConvertible {
         case .unsupportedOption: "the option is not supported"
         case .conflictingConfiguration where subject == "run": "the server's connections are served already"
         case .conflictingConfiguration: "was called more than once on the same bootstrap"
+        case .handlerFailed: "a handler failed: \(cause)"
         case .loopShutDown: "the event loop has shut down"
         case .shuttingDown: "a graceful shutdown has begun, and nothing more is read"
         case .notPermitted: "not permitted"

@@ -52,6 +52,8 @@ public struct TransportError: Error, Sendable, Hashable {
         /// A bootstrap was given something twice of which it can have one only, or a server's connections are served already;
         /// `subject` is the method.
         case conflictingConfiguration
+        /// A handler, or what makes handlers, failed with an error of its own: ``TransportError/underlying``.
+        case handlerFailed
         /// The event loop has shut down.
         case loopShutDown
         /// A graceful shutdown has begun, and nothing more is read.
@@ -72,6 +74,8 @@ public struct TransportError: Error, Sendable, Hashable {
     /// What it was about: `127.0.0.1:80`, `localhost:80`, `localhost at 127.0.0.1:80`, `unix:/run/a.sock`, the path of a file.
     /// What is not printable is escaped. `nil` when it was about nothing that has a name of its own.
     public var subject: String? { about?.text }
+    /// The error of your own behind `.handlerFailed`, as it was thrown or sent through the pipeline.
+    public var underlying: (any Error)? { about?.underlying }
     private let about: ErrorSubject?
 
     /// An error as the library makes it; public so that tests and wrappers can make one too.
@@ -88,6 +92,15 @@ public struct TransportError: Error, Sendable, Hashable {
         self.init(call: SystemCall(failure.call), errno: failure.error)
     }
 
+    /// What somebody else failed with, as an error of this library: one that is one stays as it is.
+    init(wrapping error: any Error, call: SystemCall) {
+        if let error = error as? TransportError {
+            self = error
+        } else {
+            self.init(.handlerFailed, call, 0, ErrorSubject(nil, underlying: error))
+        }
+    }
+
     private init(_ code: Code, _ call: SystemCall, _ errno: Int32, _ about: ErrorSubject?) {
         self.code = code
         self.call = call
@@ -95,9 +108,13 @@ public struct TransportError: Error, Sendable, Hashable {
         self.about = about
     }
 
+    /// The text of ``underlying``.
+    var cause: String { about?.cause ?? "" }
+
     /// The same error, about `subject`; what it was about before is the more exact.
     func about(_ subject: @autoclosure () -> String) -> TransportError {
-        about == nil ? TransportError(code, call: call, errno: errno, subject: subject()) : self
+        guard about?.text == nil else { return self }
+        return TransportError(code, call, errno, ErrorSubject(subject(), underlying: underlying))
     }
 
     /// The same error, as one of the operation `call`.
@@ -140,14 +157,27 @@ public struct TransportError: Error, Sendable, Hashable {
     }
 }
 
-/// The text behind ``TransportError/subject``, made when something fails and shared by all copies of the error.
+/// What is behind ``TransportError/subject`` and ``TransportError/underlying``, made when something fails and shared by all
+/// copies of the error.
 private final class ErrorSubject: Sendable, Hashable {
-    let text: String
+    let text: String?
+    let underlying: (any Error)?
 
-    init(_ text: String) { self.text = Self.printable(text) }
+    init(_ text: String?, underlying: (any Error)? = nil) {
+        self.text = text.map { Self.printable($0) }
+        self.underlying = underlying
+    }
 
-    static func == (left: ErrorSubject, right: ErrorSubject) -> Bool { left.text == right.text }
-    func hash(into hasher: inout Hasher) { hasher.combine(text) }
+    static func == (left: ErrorSubject, right: ErrorSubject) -> Bool {
+        left.text == right.text && left.cause == right.cause
+    }
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(text)
+        hasher.combine(cause)
+    }
+
+    /// Errors of others need not be comparable: those that say the same are the same.
+    var cause: String? { underlying.map { Self.printable("\($0)") } }
 
     /// Names come from users and peers: none may forge a line of a log, or hide behind a zero byte.
     private static func printable(_ text: String) -> String {

@@ -74,7 +74,9 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
     func channelReadComplete(_ context: ChannelContext) { wake() }
 
     func inputClosed(_ context: ChannelContext) { finish(.success(nil)) }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) { finish(.failure(error)) }
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
+        finish(.failure(TransportError(wrapping: error, call: .receive)))
+    }
 
     /// A task that serves the connection and is not waiting for input is at work: it is left to finish, and its end closes
     /// the channel. Everybody else has nothing to do any more.

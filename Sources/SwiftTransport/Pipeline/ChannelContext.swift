@@ -112,9 +112,10 @@ public final class ChannelContext {
         own.next.call(.inputClosed) { $0.handler.inputClosed($0) }
     }
 
-    /// Tells the handlers behind this one of a failure. Behind the last one it is dropped: a failure of the connection
-    /// itself also closes the channel, and every write is told.
-    public func fireErrorCaught(_ error: TransportError) {
+    /// Tells the handlers behind this one of a failure, of the connection or of your own. Behind the last one it is dropped: a
+    /// failure of the connection also closes the channel, and every write is told. The task of a ``Connection`` has it thrown by its
+    /// next read, behind the bytes that came before: your own as `.handlerFailed` (``TransportError/underlying``).
+    public func fireErrorCaught(_ error: any Error) {
         own.next.call(.error) { $0.handler.errorCaught($0, error) }
     }
 
@@ -156,6 +157,13 @@ public final class ChannelContext {
     public func flush() {
         assertOnLoop()
         channel.flush(from: outwards)
+    }
+
+    /// Ends the output: see ``Channel/shutdownOutput(completion:)``. This handler may be called back before it returns: see
+    /// ``ChannelHandler``.
+    public func shutdownOutput(promise: consuming WritePromise = .none) {
+        assertOnLoop()
+        channel.shutdownOutput(promise.take(), from: outwards)
     }
 
     /// Closes the channel. Default: graceful. This handler may be called back before it returns: see ``ChannelHandler``.

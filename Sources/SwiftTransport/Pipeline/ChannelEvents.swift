@@ -30,12 +30,15 @@ public struct ChannelEvents: OptionSet, Sendable {
     /// ``ChannelHandler/shutdownBegan(_:)``
     public static let shutdown = ChannelEvents(rawValue: 1 << 11)
 
+    /// ``ChannelHandler/shutdownOutput(_:_:)``
+    public static let shutdownOutput = ChannelEvents(rawValue: 1 << 12)
+
     /// Every event from the network towards the application.
     public static let inbound: ChannelEvents = [
         .active, .read, .readComplete, .writabilityChanged, .inputClosed, .error, .userEvent, .shutdown, .inactive,
     ]
     /// Every operation from the application towards the network.
-    public static let outbound: ChannelEvents = [.write, .flush, .close]
+    public static let outbound: ChannelEvents = [.write, .flush, .shutdownOutput, .close]
     /// Everything.
     public static let all: ChannelEvents = [.inbound, .outbound]
 }

@@ -1,6 +1,6 @@
 /// What an application or a protocol does with a channel: a link of the channel's pipeline.
 ///
-/// Events travel from the first handler to the last, operations (write, flush, close) from the last to the first. Each
+/// Events travel from the first handler to the last, operations (write, flush, the end of the output, close) from the last to the first. Each
 /// method has a default that passes on. All are called on the channel's loop and must not block. A handler belongs to
 /// one channel, unless it keeps no state.
 ///
@@ -42,8 +42,9 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     func channelWritabilityChanged(_ context: ChannelContext)
     /// The peer will send no more. Unless half closure is allowed the channel now sends what is queued and closes.
     func inputClosed(_ context: ChannelContext)
-    /// Something failed. If it was the connection, ``channelInactive(_:)`` follows.
-    func errorCaught(_ context: ChannelContext, _ error: TransportError)
+    /// Something failed. If it was the connection, the error is a ``TransportError`` and ``channelInactive(_:)`` follows; errors of
+    /// your own come from a handler before this one: see ``ChannelContext/fireErrorCaught(_:)``.
+    func errorCaught(_ context: ChannelContext, _ error: any Error)
     /// A handler before this one has something to say: see ``ChannelContext/fireUserEvent(_:)``.
     func userEvent(_ context: ChannelContext, _ event: any Sendable)
     /// A graceful shutdown has begun. A handler with nothing under way passes it on: behind the last handler the channel
@@ -65,6 +66,9 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise)
     /// A flush on its way to the network.
     func flush(_ context: ChannelContext)
+    /// The end of the output on its way to the network. A handler with something to send before the end writes it, flushes, and
+    /// passes it on with the promise, which is told when the peer gets the end of stream.
+    func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise)
     /// A close on its way to the network.
     func close(_ context: ChannelContext, _ mode: CloseMode)
 
@@ -93,7 +97,7 @@ extension ChannelHandler {
     /// Passes on.
     public func inputClosed(_ context: ChannelContext) { context.fireInputClosed() }
     /// Passes on.
-    public func errorCaught(_ context: ChannelContext, _ error: TransportError) { context.fireErrorCaught(error) }
+    public func errorCaught(_ context: ChannelContext, _ error: any Error) { context.fireErrorCaught(error) }
     /// Passes on.
     public func userEvent(_ context: ChannelContext, _ event: any Sendable) { context.fireUserEvent(event) }
     /// Passes on.
@@ -114,6 +118,10 @@ extension ChannelHandler {
     }
     /// Passes on.
     public func flush(_ context: ChannelContext) { context.flush() }
+    /// Passes on.
+    public func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise) {
+        context.shutdownOutput(promise: promise)
+    }
     /// Passes on.
     public func close(_ context: ChannelContext, _ mode: CloseMode) { context.close(mode) }
     /// Does nothing.

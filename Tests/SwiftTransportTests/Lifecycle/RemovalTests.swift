@@ -235,7 +235,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
         saw(.writability, context) { $0.fireChannelWritabilityChanged() }
     }
     func inputClosed(_ context: ChannelContext) { saw(.inputClosed, context) { $0.fireInputClosed() } }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
         saw(.error, context) { $0.fireErrorCaught(error) }
     }
     func userEvent(_ context: ChannelContext, _ event: any Sendable) {

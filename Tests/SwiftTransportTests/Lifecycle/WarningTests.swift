@@ -186,7 +186,7 @@
         func channelReadComplete(_ context: ChannelContext) {}
         func channelWritabilityChanged(_ context: ChannelContext) {}
         func inputClosed(_ context: ChannelContext) {}
-        func errorCaught(_ context: ChannelContext, _ error: TransportError) {}
+        func errorCaught(_ context: ChannelContext, _ error: any Error) {}
         func userEvent(_ context: ChannelContext, _ event: any Sendable) {}
         func shutdownBegan(_ context: ChannelContext) {}
         func channelInactive(_ context: ChannelContext) {}

@@ -98,9 +98,13 @@ final class RecordingHandler: ChannelHandler, @unchecked Sendable {
         onInputClosed?(context)
         context.fireInputClosed()
     }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
-        note(.error(error.code))
-        onError?(context, error)
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
+        if let error = error as? TransportError {
+            note(.error(error.code))
+            onError?(context, error)
+        } else {
+            note(.note("error: \(error)"))
+        }
         context.fireErrorCaught(error)
     }
     func userEvent(_ context: ChannelContext, _ event: any Sendable) {

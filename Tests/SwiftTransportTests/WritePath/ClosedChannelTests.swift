@@ -105,7 +105,8 @@ extension WritePath {
             final class Clumsy: ChannelHandler {
                 let log: Log
                 init(_ log: Log) { self.log = log }
-                func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+                func errorCaught(_ context: ChannelContext, _ error: any Error) {
+                    guard let error = error as? TransportError else { return }
                     log.add(.error(error.code))
                     guard error.code == .connectionLost else { return }
                     for _ in 0..<2 { context.write(Buffer(WritePath.bytes(1500))) }

@@ -56,8 +56,8 @@ final class Visitors: Sendable {
             visitors.update(index) { $0.inputClosed = true }
             context.fireInputClosed()
         }
-        func errorCaught(_ context: ChannelContext, _ error: TransportError) {
-            visitors.update(index) { $0.error = error.code }
+        func errorCaught(_ context: ChannelContext, _ error: any Error) {
+            visitors.update(index) { $0.error = (error as? TransportError)?.code }
             context.fireErrorCaught(error)
         }
         func channelInactive(_ context: ChannelContext) {

@@ -29,7 +29,9 @@ extension WritePath {
             log.add(.inputClosed)
             onInputClosed?(context)
         }
-        func errorCaught(_ context: ChannelContext, _ error: TransportError) { log.add(.error(error.code)) }
+        func errorCaught(_ context: ChannelContext, _ error: any Error) {
+            if let error = error as? TransportError { log.add(.error(error.code)) }
+        }
         func userEvent(_ context: ChannelContext, _ event: any Sendable) {
             if event is ChannelNotice { log.add(.notice) }
         }

@@ -179,8 +179,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         if session == nil { context.close(.immediate) }
     }
 
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
-        if let session {
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
+        if let session, let error = error as? TransportError {
             session.note(side, "error", Int(error.code.rawValue), Int(error.errno))
             session.incoming(side).ended(.broken)
             switch error.code {

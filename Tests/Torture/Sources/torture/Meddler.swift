@@ -39,7 +39,7 @@ final class Meddler: ChannelHandler, @unchecked Sendable {
     func channelReadComplete(_ context: ChannelContext) { around(context) { $0.fireChannelReadComplete() } }
     func channelWritabilityChanged(_ context: ChannelContext) { around(context) { $0.fireChannelWritabilityChanged() } }
     func inputClosed(_ context: ChannelContext) { around(context) { $0.fireInputClosed() } }
-    func errorCaught(_ context: ChannelContext, _ error: TransportError) {
+    func errorCaught(_ context: ChannelContext, _ error: any Error) {
         around(context) { $0.fireErrorCaught(error) }
     }
     func userEvent(_ context: ChannelContext, _ event: any Sendable) { around(context) { $0.fireUserEvent(event) } }
