@@ -10,7 +10,7 @@ public struct ClientBootstrap: Sendable {
     private let group: EventLoopGroup
     private var options: [ChannelOption] = []
     private var timeout: Duration = .seconds(30)
-    private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("handlers")
+    private var handlers = GivenOnce<@Sendable (Channel) throws -> [any ChannelHandler]>("handlers")
 
     /// Connections on the loops of `group`; from one of its loops the connection stays on that loop.
     public init(group: EventLoopGroup) { self.group = group }
@@ -21,8 +21,20 @@ public struct ClientBootstrap: Sendable {
     /// Options of the channel, added to those given before.
     public func options(_ options: [ChannelOption]) -> ClientBootstrap { changed { $0.options += options } }
 
-    /// The handlers of the channel, first to last. Called on the channel's loop once it is connected. To be given once.
-    public func handlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ClientBootstrap {
+    /// The handlers of the channel, first to last. Called on the channel's loop before it connects, over TCP once for each address
+    /// that is tried: the handlers of one that fails leave without having seen an event. (A Unix domain socket connects at once,
+    /// and gets its handlers then.) To be given once.
+    ///
+    /// When `make` throws, or a handler closes the channel before it is connected, that address has failed: an error that is not a
+    /// ``TransportError`` is told as `.handlerFailed`, with the error in ``TransportError/underlying``.
+    public func handlers(_ make: @escaping @Sendable () throws -> sending [any ChannelHandler]) -> ClientBootstrap {
+        changed { $0.handlers.give { _ in try make() } }
+    }
+
+    /// The same, for handlers that depend on the channel. What is written to it now fails: it is not connected yet.
+    public func handlers(
+        _ make: @escaping @Sendable (Channel) throws -> sending [any ChannelHandler]
+    ) -> ClientBootstrap {
         changed { $0.handlers.give(make) }
     }
 
@@ -34,7 +46,7 @@ public struct ClientBootstrap: Sendable {
     /// It ends at its time limit, when its task is cancelled and when its loop begins to shut down, whatever it waits for.
     ///
     /// - Throws: `.connectionRefused`, `.timedOut`, `.unreachable`, `.invalidAddress`, `.descriptorLimit`, `.notPermitted`,
-    ///   `.cancelled`, `.loopShutDown`, `.outOfMemory`, `.system`, each about the address (`localhost at 127.0.0.1:80`) or
+    ///   `.cancelled`, `.loopShutDown`, `.outOfMemory`, `.handlerFailed`, `.closed`, `.system`, each about the address (`localhost at 127.0.0.1:80`) or
     ///   the name (`localhost:80`) it was: of several addresses the last one's failure. `.conflictingConfiguration` about the
     ///   method that was called twice.
     public func connect(host: String, port: UInt16) async throws(TransportError) -> Channel {
@@ -78,11 +90,11 @@ public struct ClientBootstrap: Sendable {
         _ target: ConnectAttempt.Target, _ bridge: InboundBridge? = nil
     ) async throws(TransportError) -> Channel {
         var options = options
-        var makeHandlers = try handlers.part ?? { [] }
+        var makeHandlers = try handlers.part ?? { _ in [] }
         if let bridge {
             // What was kept may be answered after the peer has finished sending; whoever opened the connection closes it.
             options.insert(.allowHalfClosure(true), at: 0)
-            makeHandlers = { [makeHandlers] in makeHandlers() + [bridge] }
+            makeHandlers = { [makeHandlers] in try makeHandlers($0) + [bridge] }
         }
         let attempt = ConnectAttempt(
             to: target, on: group.preferred(), ChannelConfiguration(options), within: timeout, makeHandlers)

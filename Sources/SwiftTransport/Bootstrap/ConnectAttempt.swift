@@ -20,7 +20,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     private let configuration: ChannelConfiguration
     private let timeout: Duration
     private let resolver: ResolverPool
-    private let makeHandlers: @Sendable () -> [any ChannelHandler]
+    private let makeHandlers: @Sendable (Channel) throws -> [any ChannelHandler]
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
@@ -36,7 +36,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
 
     init(
         to target: Target, on loop: EventLoop, _ configuration: ChannelConfiguration, within timeout: Duration,
-        resolver: ResolverPool = .shared, _ makeHandlers: @escaping @Sendable () -> [any ChannelHandler]
+        resolver: ResolverPool = .shared, _ makeHandlers: @escaping @Sendable (Channel) throws -> [any ChannelHandler]
     ) {
         self.target = target
         self.loop = loop
@@ -203,6 +203,13 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
         } catch {
             throw error.of(.connect)
         }
+        do {
+            channel.pipeline.append(try makeHandlers(channel))
+        } catch {
+            channel.closeNow(.reset)
+            throw TransportError(wrapping: error, call: .connect)
+        }
+        guard !channel.own.lifecycle.isOver else { throw TransportError(.closed, call: .connect) }
         return channel
     }
 
@@ -213,7 +220,9 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
             return
         }
         self.channel = nil
-        if result == 0 {
+        if channel.own.lifecycle.isOver {
+            tryNext(after: TransportError(.closed, call: .connect))
+        } else if result == 0 {
             succeed(channel)
         } else {
             channel.closeNow(.immediate)
@@ -222,7 +231,6 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 
     private func succeed(_ channel: Channel) {
-        channel.pipeline.append(makeHandlers())
         channel.becomeActive()
         finish(.success(channel))
     }

@@ -103,7 +103,7 @@ final class Listener: Endpoint, @unchecked Sendable {
 final class ChildFactory: Sendable {
     private let address: SocketAddress
     private let configuration: ChannelConfiguration
-    private let makeHandlers: @Sendable () -> [any ChannelHandler]
+    private let makeHandlers: @Sendable (Channel) throws -> [any ChannelHandler]
     private let errorHandler: (@Sendable (TransportError) -> Void)?
     /// Where the children of the one listener of a Unix domain socket go; `nil`: they stay where they were accepted.
     private let distribution: EventLoopGroup?
@@ -111,7 +111,7 @@ final class ChildFactory: Sendable {
     /// - Parameter address: where the connections come in, for what is reported.
     init(
         address: SocketAddress, configuration: ChannelConfiguration,
-        makeHandlers: @escaping @Sendable () -> [any ChannelHandler],
+        makeHandlers: @escaping @Sendable (Channel) throws -> [any ChannelHandler],
         errorHandler: (@Sendable (TransportError) -> Void)?, distribution: EventLoopGroup?
     ) {
         self.address = address
@@ -142,7 +142,13 @@ final class ChildFactory: Sendable {
             report(error.of(.accept))
             return
         }
-        channel.pipeline.append(makeHandlers())
+        do {
+            channel.pipeline.append(try makeHandlers(channel))
+        } catch {
+            channel.closeNow(.reset)
+            report(TransportError(wrapping: error, call: .accept))
+            return
+        }
         channel.becomeActive()
     }
 }

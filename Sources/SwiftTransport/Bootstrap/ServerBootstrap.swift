@@ -15,7 +15,7 @@ public struct ServerBootstrap: Sendable {
     private var options: [ChannelOption] = []
     private var backlog: Int32 = 4096
     private var removesSocketFile = true
-    private var handlers = GivenOnce<@Sendable () -> [any ChannelHandler]>("childHandlers")
+    private var handlers = GivenOnce<@Sendable (Channel) throws -> [any ChannelHandler]>("childHandlers")
     private var service = GivenOnce<Service>("serve")
     private var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
 
@@ -36,8 +36,22 @@ public struct ServerBootstrap: Sendable {
     /// Options of the accepted channels, added to those given before.
     public func childOptions(_ options: [ChannelOption]) -> ServerBootstrap { changed { $0.options += options } }
 
-    /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection. To be given once.
-    public func childHandlers(_ make: @escaping @Sendable () -> sending [any ChannelHandler]) -> ServerBootstrap {
+    /// The handlers of an accepted channel, first to last. Called on the channel's loop, once per connection, before the channel is
+    /// active. To be given once.
+    ///
+    /// When `make` throws, the connection is reset, and the error is told where those of accepting are (``onAcceptError(_:)``):
+    /// one that is not a ``TransportError`` as `.handlerFailed`, with the error in ``TransportError/underlying``.
+    public func childHandlers(_ make: @escaping @Sendable () throws -> sending [any ChannelHandler]) -> ServerBootstrap
+    {
+        changed { $0.handlers.give { _ in try make() } }
+    }
+
+    /// The same, for handlers that depend on the channel. What is written to it now fails: it is not active yet.
+    ///
+    ///     .childHandlers { channel in [Session(number: numbers.next(), on: channel.eventLoop)] }
+    public func childHandlers(
+        _ make: @escaping @Sendable (Channel) throws -> sending [any ChannelHandler]
+    ) -> ServerBootstrap {
         changed { $0.handlers.give(make) }
     }
 
@@ -88,8 +102,8 @@ public struct ServerBootstrap: Sendable {
     /// never anything but a socket. Off, there must be no file, and the server's own stays: for sockets that others look after.
     public func removeSocketFile(_ removes: Bool) -> ServerBootstrap { changed { $0.removesSocketFile = removes } }
 
-    /// Called on a loop when a connection could not be accepted, such as for want of descriptors. Accepting goes on by
-    /// itself when one is free. To be given once.
+    /// Called on a loop when a connection could not be accepted, such as for want of descriptors, or its handlers could not be made.
+    /// Accepting goes on by itself when a descriptor is free. To be given once.
     public func onAcceptError(_ handler: @escaping @Sendable (TransportError) -> Void) -> ServerBootstrap {
         changed { $0.errorHandler.give(handler) }
     }
@@ -127,7 +141,7 @@ public struct ServerBootstrap: Sendable {
     /// What every accepted channel is made with.
     private struct Children {
         let configuration: ChannelConfiguration
-        let makeHandlers: @Sendable () -> [any ChannelHandler]
+        let makeHandlers: @Sendable (Channel) throws -> [any ChannelHandler]
         let errorHandler: (@Sendable (TransportError) -> Void)?
         /// Where the connections go that ``ServerChannel/run(shutdownWithin:onError:_:)`` serves; `nil`: it has none.
         let accepted: AcceptedConnections?
@@ -137,7 +151,7 @@ public struct ServerBootstrap: Sendable {
         get throws(TransportError) {
             var options = options
             let given = try handlers.part
-            var makeHandlers = given ?? { [] }
+            var makeHandlers = given ?? { _ in [] }
             var accepted: AcceptedConnections?
             if let service = try service.part ?? (given == nil ? .run : nil) {
                 // The task may still be answering when the peer has finished sending; its end closes the channel.
@@ -150,7 +164,7 @@ public struct ServerBootstrap: Sendable {
                     accepted = connections
                     started = { Self.hand($0, to: connections) }
                 }
-                makeHandlers = { [makeHandlers] in makeHandlers() + [InboundBridge(started: started)] }
+                makeHandlers = { [makeHandlers] in try makeHandlers($0) + [InboundBridge(started: started)] }
             }
             return Children(
                 configuration: ChannelConfiguration(options), makeHandlers: makeHandlers,

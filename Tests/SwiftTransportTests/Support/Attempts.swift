@@ -6,7 +6,7 @@ extension EventLoopGroup {
     /// A connect as ``ClientBootstrap`` makes it, on the first loop, with a resolver of the test's choice.
     func attempt(
         _ target: ConnectAttempt.Target, within timeout: Duration = .seconds(600), resolver: ResolverPool = .shared,
-        _ makeHandlers: @escaping @Sendable () -> [any ChannelHandler] = { [] }
+        _ makeHandlers: @escaping @Sendable (Channel) throws -> [any ChannelHandler] = { _ in [] }
     ) async -> Result<Channel, TransportError> {
         let attempt = ConnectAttempt(
             to: target, on: loops[0], ChannelConfiguration(), within: timeout, resolver: resolver, makeHandlers)
