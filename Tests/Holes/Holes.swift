@@ -58,6 +58,21 @@ final class Negotiating: ChannelHandler {
     }
 }
 
+final class Waiting: ChannelHandler {
+    private let state = State()
+    private var timer: HandlerTimer?
+    func channelActive(_ context: ChannelContext) {
+        timer = context.schedule(after: .seconds(1)) { [state] context in
+            state.number += 1
+            context.close()
+        }
+        context.execute { _ in self.timer?.cancel() }
+        let me = LoopBound(self, in: context)
+        Task.detached { me.eventLoop.execute { me.withValue { $0.answered() } } }
+    }
+    private func answered() { state.number += 1 }
+}
+
 // MARK: Handlers that somebody else has too
 
 #if ADD_LAST  // sending value of non-Sendable type 'Counting' risks
@@ -211,6 +226,24 @@ final class Negotiating: ChannelHandler {
     final class Leaking: ChannelHandler {
         func channelActive(_ context: ChannelContext) { context.eventLoop.execute { context.flush() } }
     }
+#endif
+#if TIMER_ELSEWHERE  // passing closure as a 'sending' parameter risks
+    final class Leaking: ChannelHandler {
+        func channelActive(_ context: ChannelContext) {
+            let timer = context.schedule(after: .seconds(1)) { $0.close() }
+            Task { timer.cancel() }
+        }
+    }
+#endif
+#if BOUND_IS_KEPT  // sending 'state' risks
+    func boundIsKept(_ loop: EventLoop) {
+        let state = State()
+        let bound = LoopBound(state, on: loop)
+        state.number = bound.eventLoop.index
+    }
+#endif
+#if BOUND_LEAVES  // passing closure as a 'sending' parameter risks
+    func boundLeaves(_ bound: LoopBound<State>) { bound.withValue { state in _ = Task { state.number += 1 } } }
 #endif
 
 // MARK: Promises, bytes and answers elsewhere

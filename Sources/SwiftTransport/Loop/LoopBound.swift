@@ -4,11 +4,11 @@ internal import CTransport
 /// the value. That makes state that is not `Sendable`, such as a handler's, reach a `@Sendable` closure without a lock.
 ///
 ///     let me = LoopBound(self, in: context)
-///     database.look(up: name) { row in                         // on some thread
-///         me.eventLoop.execute { me.value.found(row) }         // back on the loop
+///     database.look(up: name) { row in                                         // on some thread
+///         me.eventLoop.execute { me.withValue { $0.found(row) } }              // back on the loop
 ///     }
 ///
-/// One value, however many have the wrapper. It is freed on its loop, wherever the last of them lets go; when the loop has ended,
+/// One value, however many have the wrapper, and lent for the length of a call: what changes is an object's. It is freed on its loop, wherever the last of them lets go; when the loop has ended,
 /// behind everything else the loop still had to do.
 public final class LoopBound<Value>: @unchecked Sendable {
     /// The loop whose thread may use the value. Any thread may ask.
@@ -27,16 +27,12 @@ public final class LoopBound<Value>: @unchecked Sendable {
         content = LoopBoundContent(value)
     }
 
-    /// The value. The loop's thread only: elsewhere it stops the program.
-    public var value: Value {
-        get {
-            eventLoop.requireOnLoop("LoopBound.value")
-            return content.value!
-        }
-        _modify {
-            eventLoop.requireOnLoop("LoopBound.value")
-            yield &content.value!
-        }
+    /// Calls `body` with the value, which the compiler lets go nowhere else. The loop's thread only: elsewhere it stops the program.
+    public func withValue<Answer: Sendable, Failure: Error>(
+        _ body: @Sendable (Value) throws(Failure) -> Answer
+    ) throws(Failure) -> Answer {
+        eventLoop.requireOnLoop("LoopBound.withValue(_:)")
+        return try body(content.value!)
     }
 
     deinit {

@@ -9,19 +9,14 @@ extension Scenarios {
             try await withGroup(engine, loops: 2) { group in
                 let loop = group.loops[1]
                 let tally = LoopBound(Tally(), on: loop)
-                let numbers = LoopBound([Int](), on: loop)
                 await withTaskGroup { tasks in
                     for number in 0..<200 {
                         tasks.addTask {
-                            _ = await loop.run {
-                                tally.value.count += 1
-                                numbers.value.append(number)
-                            }
+                            _ = await loop.run { tally.withValue { $0.numbers.append(number) } }
                         }
                     }
                 }
-                #expect(await loop.run { tally.value.count } == 200)
-                #expect(await loop.run { numbers.value.sorted() } == Array(0..<200))
+                #expect(await loop.run { tally.withValue { $0.numbers.sorted() } } == Array(0..<200))
             }
         }
 
@@ -71,7 +66,7 @@ extension Scenarios {
     }
 }
 
-private final class Tally { var count = 0 }
+private final class Tally { var numbers: [Int] = [] }
 
 private final class Asking: ChannelHandler {
     static let interests: ChannelEvents = [.active]
@@ -81,7 +76,7 @@ private final class Asking: ChannelHandler {
     func channelActive(_ context: ChannelContext) {
         let me = LoopBound(self, in: context)
         context.fireChannelActive()
-        Task.detached { me.eventLoop.execute { me.value.answered(by: me.eventLoop) } }
+        Task.detached { me.eventLoop.execute { me.withValue { $0.answered(by: me.eventLoop) } } }
     }
 
     private func answered(by loop: EventLoop) { found.update { $0.append(loop.isCurrent) } }

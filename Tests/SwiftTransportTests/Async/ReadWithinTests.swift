@@ -17,7 +17,7 @@ extension Scenarios {
             try await withGroup(engine) { group in
                 let (connection, peer) = try await pair(group)
                 let loop = group.loops[0]
-                try await withTaskExecutorPreference(onLoop ? loop.taskExecutor : nil) {
+                await withTaskExecutorPreference(onLoop ? loop.taskExecutor : nil) {
                     for _ in 0..<3 {
                         await expectError(.timedOut, .receive) { try await connection.read(within: .milliseconds(1)) }
                         await expectError(.timedOut, .receive) { try await connection.read(within: .zero) }
@@ -46,7 +46,7 @@ extension Scenarios {
                 }
                 try await written
                 #expect(received == size)
-                #expect(await loop.statistics()?.armedTimers == 1, "the witness of withGroup")
+                #expect(await loop.statistics()?.armedTimers == LoopEnd.timers)
                 await connection.close()
                 peer.close()
             }
@@ -58,22 +58,22 @@ extension Scenarios {
                 let (connection, peer) = try await pair(group)
                 let armed = { await group.loops[0].statistics()?.armedTimers }
                 async let bytes = connection.read(within: .seconds(3600))
-                try await eventually("the read to wait") { await armed() == 2 }
+                try await eventually("the read to wait") { await armed() == LoopEnd.timers + 1 }
                 try await blocking { try peer.write("in time") }
                 #expect(try await bytes.map { String($0) } == "in time")
-                #expect(await armed() == 1)
+                #expect(await armed() == LoopEnd.timers)
 
                 let reader = Task { try await connection.read(within: .seconds(3600)) }
-                try await eventually("the read to wait") { await armed() == 2 }
+                try await eventually("the read to wait") { await armed() == LoopEnd.timers + 1 }
                 reader.cancel()
                 await expectError(.cancelled, .receive) { try await reader.value }
-                #expect(await armed() == 1)
+                #expect(await armed() == LoopEnd.timers)
 
                 async let end = connection.read(within: .seconds(3600))
-                try await eventually("the read to wait") { await armed() == 2 }
+                try await eventually("the read to wait") { await armed() == LoopEnd.timers + 1 }
                 peer.close()
                 #expect(try await end == nil)
-                #expect(await armed() == 1)
+                #expect(await armed() == LoopEnd.timers)
                 await connection.close()
             }
         }

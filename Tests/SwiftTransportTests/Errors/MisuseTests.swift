@@ -14,13 +14,13 @@ extension Scenarios {
             case withContext = "withContext(of:_:)"
             case cancel = "cancel(_:)"
             case currentStatistics
-            case loopBound = "LoopBound.value"
+            case loopBound = "LoopBound.withValue(_:)"
             case isolation = "isolated to event loop 0"
             case writabilityFlag = "writability flags are numbered 1 to 31, not 32"
             case writabilityFlagZero = "writability flags are numbered 1 to 31, not 0"
             case readingFlag = "reading flags are numbered 1 to 15, not 16"
 
-            var isAboutTheThread: Bool { rawValue.hasSuffix(")") || self == .currentStatistics || self == .loopBound }
+            var isAboutTheThread: Bool { rawValue.hasSuffix(")") || self == .currentStatistics }
 
             func make() throws {
                 let loop = try EventLoopGroup(loops: 1).loops[0]
@@ -34,7 +34,7 @@ extension Scenarios {
                 case .withContext: channel.pipeline.withContext(of: EchoHandler.self) { _ in }
                 case .cancel: channel.cancel(.stale)
                 case .currentStatistics: _ = loop.currentStatistics
-                case .loopBound: _ = LoopBound(1, on: loop).value
+                case .loopBound: LoopBound(1, on: loop).withValue { _ in }
                 case .isolation: loop.checkIsolated()
                 case .writabilityFlag: channel.setWritable(true, flag: 32)
                 case .writabilityFlagZero: channel.setWritable(true, flag: 0)
