@@ -90,9 +90,10 @@ final class InboundBridge: ChannelHandler, @unchecked Sendable {
 
     func channelInactive(_ context: ChannelContext) {
         finish(outcomeOfClose(context.channel))
-        own.service.cancel()
+        let service = own.service
         own.service = .none
         own.channel = nil
+        service.cancel()
     }
 
     /// What a reader is told whose channel was closed at this end. A clean end only if it was somebody's wish.

@@ -51,6 +51,9 @@ extension Scenarios {
                         return peer
                     }
                 }
+                await group.settle()
+                let open = await group.loops.asyncMap { await $0.statistics()?.openEndpoints ?? 0 }
+                #expect(open.reduce(0, +) == (place.network == .tcp ? 2 : 1), "only listeners")
                 let service = Task {
                     try await server.run { connection in
                         if let hello = try await connection.read() { try await connection.write(hello) }
