@@ -5,7 +5,7 @@ extension ClientBootstrap {
     /// connection is closed.
     ///
     ///     let answer = try await ClientBootstrap(group: group).withConnection(to: address) { connection in
-    ///         try await connection.write(question)
+    ///         try await connection.send(question)
     ///         return try await connection.read(within: .seconds(5))
     ///     }
     ///

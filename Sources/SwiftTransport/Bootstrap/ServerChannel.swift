@@ -97,7 +97,7 @@ public final class ServerChannel: Sendable {
     ///
     ///     let server = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 7000)
     ///     try await server.run { connection in
-    ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
+    ///         for try await bytes in connection.inbound { try await connection.send(bytes) }
     ///     }
     ///
     /// The tasks see the task-locals of the caller. When `body` returns or throws, its connection closes gracefully. When the

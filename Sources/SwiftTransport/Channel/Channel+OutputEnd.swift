@@ -7,15 +7,9 @@ extension Channel {
     /// fail with `.outputShutDown`, as do those of tasks that still wait for their turn. Returns at once. Any thread. On the
     /// channel's loop handlers may be called before it returns: see ``ChannelHandler``.
     ///
-    /// - Parameter completion: called once on the channel's loop. `nil` means that the end of stream is sent behind everything that
-    ///   was accepted, by this call or an earlier one; else `.notYetConnected`, or `.closed` when the channel closed before or is
-    ///   closing already.
-    public func shutdownOutput(completion: (@Sendable (WriteResult) -> Void)? = nil) {
-        shutdownOutput(completion.map { .closure($0) } ?? .none)
-    }
-
-    /// Ends the output, with somebody else who waits for it: see ``shutdownOutput(completion:)``.
-    public func shutdownOutput(promise: consuming WritePromise) { shutdownOutput(promise.take()) }
+    /// - Parameter promise: told when the end of stream is sent behind everything that was accepted, by this call or an earlier one;
+    ///   it fails with `.notYetConnected`, or with `.closed` when the channel closed before or is closing already. Default: nobody.
+    public func shutdownOutput(promise: consuming WritePromise = .none) { shutdownOutput(promise.take()) }
 
     private func shutdownOutput(_ completion: WriteCompletion) {
         if isOnLoop {
@@ -28,7 +22,7 @@ extension Channel {
     /// To the next handler from `start` on that wants it, or past all of them. The channel's loop.
     func shutdownOutput(_ completion: WriteCompletion, from start: PipelineLink) {
         let isTaken = start.callOutwards(.shutdownOutput) {
-            $0.handler.shutdownOutput($0, WritePromise(completion))
+            $0.handler.shutdownOutput($0, promise: WritePromise(completion))
         }
         if !isTaken { shutdownOutputNow(completion) }
     }
@@ -71,7 +65,7 @@ extension Connection {
         let result = await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
                 wait.start(continuation)
-                channel.shutdownOutput { wait.end($0) }
+                channel.shutdownOutput(promise: .callback { wait.end($0) })
             }
         } onCancel: {
             wait.end(TransportError(.cancelled, call: .shutdown))

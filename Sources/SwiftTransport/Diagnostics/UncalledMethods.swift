@@ -61,7 +61,8 @@
                 "write", .write, "write(_:message:promise:)",
                 "_: \(context), message: Swift.Sendable, promise: \(promise)"),
             Method("flush", .flush, "flush(_:)", context),
-            Method("shutdownOutput", .shutdownOutput, "shutdownOutput(_:_:)", "\(context), \(promise)"),
+            Method(
+                "shutdownOutput", .shutdownOutput, "shutdownOutput(_:promise:)", "_: \(context), promise: \(promise)"),
             Method("close", .close, "close(_:_:)", "\(context), SwiftTransport.CloseMode"),
         ]
 

@@ -159,7 +159,7 @@ public final class ChannelContext {
         channel.flush(from: outwards)
     }
 
-    /// Ends the output: see ``Channel/shutdownOutput(completion:)``. This handler may be called back before it returns: see
+    /// Ends the output: see ``Channel/shutdownOutput(promise:)``. This handler may be called back before it returns: see
     /// ``ChannelHandler``.
     public func shutdownOutput(promise: consuming WritePromise = .none) {
         assertOnLoop()

@@ -30,7 +30,7 @@ public struct ChannelEvents: OptionSet, Sendable {
     /// ``ChannelHandler/shutdownBegan(_:)``
     public static let shutdown = ChannelEvents(rawValue: 1 << 11)
 
-    /// ``ChannelHandler/shutdownOutput(_:_:)``
+    /// ``ChannelHandler/shutdownOutput(_:promise:)``
     public static let shutdownOutput = ChannelEvents(rawValue: 1 << 12)
 
     /// Every event from the network towards the application.

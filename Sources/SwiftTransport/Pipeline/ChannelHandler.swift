@@ -68,7 +68,7 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     func flush(_ context: ChannelContext)
     /// The end of the output on its way to the network. A handler with something to send before the end writes it, flushes, and
     /// passes it on with the promise, which is told when the peer gets the end of stream.
-    func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise)
+    func shutdownOutput(_ context: ChannelContext, promise: consuming WritePromise)
     /// A close on its way to the network.
     func close(_ context: ChannelContext, _ mode: CloseMode)
 
@@ -119,7 +119,7 @@ extension ChannelHandler {
     /// Passes on.
     public func flush(_ context: ChannelContext) { context.flush() }
     /// Passes on.
-    public func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise) {
+    public func shutdownOutput(_ context: ChannelContext, promise: consuming WritePromise) {
         context.shutdownOutput(promise: promise)
     }
     /// Passes on.

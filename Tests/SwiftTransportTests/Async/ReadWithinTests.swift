@@ -101,7 +101,7 @@ extension Scenarios {
                         let channel = $0.channel
                         channels.update { $0.append(channel) }
                         calls += 1
-                        try await $0.write(Buffer(question))
+                        try await $0.send(Buffer(question))
                         if throwing { throw Given() }
                         return question.count
                     }

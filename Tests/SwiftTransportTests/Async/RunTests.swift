@@ -18,7 +18,7 @@ extension Scenarios {
                         try await server.run { connection in
                             let isHome = connection.channel.eventLoop.isCurrent
                             seen.update { $0.append("\(Self.caller) \(isHome)") }
-                            for try await bytes in connection.inbound { try await connection.write(bytes) }
+                            for try await bytes in connection.inbound { try await connection.send(bytes) }
                             seen.update { $0.append("done") }
                         }
                         over.update { $0 = true }
@@ -56,7 +56,7 @@ extension Scenarios {
                 #expect(open.reduce(0, +) == (place.network == .tcp ? 2 : 1), "only listeners")
                 let service = Task {
                     try await server.run { connection in
-                        if let hello = try await connection.read() { try await connection.write(hello) }
+                        if let hello = try await connection.read() { try await connection.send(hello) }
                     }
                 }
                 for peer in peers {
@@ -83,7 +83,7 @@ extension Scenarios {
                                 _ = try await connection.read()
                             } else {
                                 while !connection.isShuttingDown { await Task.yield() }
-                                try await connection.write(Buffer("finished, cancelled: \(Task.isCancelled)"))
+                                try await connection.send(Buffer("finished, cancelled: \(Task.isCancelled)"))
                             }
                         } catch {
                             told.update { $0.append("\(error.code)") }
@@ -141,7 +141,7 @@ extension Scenarios {
                 let ended = Watched<[Bool]>([])
                 let service = Task {
                     try await server.run { connection in
-                        try await connection.write(Buffer("never read"))
+                        try await connection.send(Buffer("never read"))
                         try? await Task.sleep(for: .seconds(3600))
                         ended.update { $0.append(Task.isCancelled) }
                     }
@@ -189,7 +189,7 @@ extension Scenarios {
                     .childHandlers { [RecordingHandler(log)] }.bind(to: place.freshAddress())
                 let service = Task {
                     try await server.run { connection in
-                        if let bytes = try await connection.read() { try await connection.write(bytes) }
+                        if let bytes = try await connection.read() { try await connection.send(bytes) }
                     }
                 }
                 let peer = try await blocking {

@@ -14,9 +14,11 @@ extension Scenarios {
                 let make: @Sendable (Channel) -> sending [any ChannelHandler] = { channel in
                     let (isHome, isActive) = (channel.isOnItsLoop, channel.isActive)
                     seen.update { $0.append("\(isHome) \(isActive)") }
-                    channel.writeAndFlush(Buffer("too early")) { result in
-                        seen.update { $0.append("\(result.map { "\($0.code)" } ?? "sent")") }
-                    }
+                    channel.writeAndFlush(
+                        "too early",
+                        promise: .callback { result in
+                            seen.update { $0.append("\(result.map { "\($0.code)" } ?? "sent")") }
+                        })
                     return [
                         RecordingHandler(log) {
                             $0.onActive = { context in

@@ -15,15 +15,15 @@ extension Scenarios {
                 let question = Pattern(seed: 18).bytes(at: 0, count: 4_000_000)
                 let (channel, peer) = try await group.connection(
                     place, .sendBuffer(65536), .allowHalfClosure(true), peerReceiveBuffer: 65536)
-                channel.writeAndFlush(Buffer(question), completion: Self.note(told, "write"))
-                channel.shutdownOutput(completion: Self.note(told, "first"))
-                channel.shutdownOutput(completion: Self.note(told, "second"))
+                channel.writeAndFlush(Buffer(question), promise: .callback(Self.note(told, "write")))
+                channel.shutdownOutput(promise: .callback(Self.note(told, "first")))
+                channel.shutdownOutput(promise: .callback(Self.note(told, "second")))
                 await group.settle()
                 #expect(told.value == [])
                 let received = try await blocking { peer.readToEnd() }
                 #expect(received.bytes == question)
                 try await told.wait(for: "all of them") { $0.count == 3 }
-                channel.shutdownOutput(completion: Self.note(told, "third"))
+                channel.shutdownOutput(promise: .callback(Self.note(told, "third")))
                 #expect(
                     try await told.wait(for: "the last") { $0.count == 4 }
                         == ["write: done", "first: done", "second: done", "third: done"])
@@ -31,7 +31,7 @@ extension Scenarios {
                 peer.close()
                 channel.close(.immediate)
                 await channel.closed()
-                channel.shutdownOutput(completion: Self.note(told, "fourth"))
+                channel.shutdownOutput(promise: .callback(Self.note(told, "fourth")))
                 #expect(try await told.wait(for: "the refusal") { $0.count == 5 }.last == "fourth: closed")
             }
         }
@@ -52,7 +52,7 @@ extension Scenarios {
                         },
                     ]
                 }
-                if !byHandler { channel.shutdownOutput(completion: Self.note(told, "end")) }
+                if !byHandler { channel.shutdownOutput(promise: .callback(Self.note(told, "end"))) }
                 let received = try await blocking { peer.readToEnd() }
                 #expect(String(decoding: received.bytes, as: UTF8.self) == "farewell")
                 if byHandler {
@@ -79,7 +79,7 @@ extension Scenarios {
                 try await log.wait(for: "the peer's end") { $0.events.contains(.inputClosed) }
                 let answer = Pattern(seed: 19).bytes(at: 0, count: 2_000_000)
                 channel.writeAndFlush(Buffer(answer))
-                channel.shutdownOutput(completion: Self.note(told, "end"))
+                channel.shutdownOutput(promise: .callback(Self.note(told, "end")))
                 await group.settle()
                 #expect(told.value == [])
                 let received = try await blocking { peer.readToEnd() }
@@ -106,18 +106,18 @@ extension Scenarios {
                 switch why {
                 case .closed:
                     channel.writeAndFlush(Buffer(Pattern(seed: 20).bytes(at: 0, count: 8_000_000)))
-                    channel.shutdownOutput(completion: Self.note(told, "end"))
+                    channel.shutdownOutput(promise: .callback(Self.note(told, "end")))
                     await group.settle()
                     channel.close(.reset)
                 case .notYetConnected:
                     let make: @Sendable (Channel) -> sending [any ChannelHandler] = { channel in
-                        channel.shutdownOutput(completion: Self.note(told, "end"))
+                        channel.shutdownOutput(promise: .callback(Self.note(told, "end")))
                         return []
                     }
                     let server = try await ServerBootstrap(group: group).childHandlers(make).bind(
                         to: place.freshAddress())
                     try await blocking { try RawSocket.connect(to: server.localAddress).close() }
-                case .dropped: channel.shutdownOutput(completion: Self.note(told, "end"))
+                case .dropped: channel.shutdownOutput(promise: .callback(Self.note(told, "end")))
                 case .loopEnded: break
                 }
                 if why != .loopEnded { try await told.wait(for: "the answer") { !$0.isEmpty } }
@@ -125,7 +125,7 @@ extension Scenarios {
                 channel.close(.immediate)
                 await channel.closed()
             }
-            if why == .loopEnded { early.value?.shutdownOutput(completion: Self.note(told, "end")) }
+            if why == .loopEnded { early.value?.shutdownOutput(promise: .callback(Self.note(told, "end"))) }
             let codes: [Never: String] = [
                 .closed: "closed", .notYetConnected: "notYetConnected", .dropped: "promiseDropped",
                 .loopEnded: "loopShutDown",
@@ -167,7 +167,7 @@ extension Scenarios {
 /// Says something before the end.
 private final class Farewell: ChannelHandler {
     static let interests: ChannelEvents = [.shutdownOutput]
-    func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise) {
+    func shutdownOutput(_ context: ChannelContext, promise: consuming WritePromise) {
         context.writeAndFlush(Buffer("farewell"))
         context.shutdownOutput(promise: promise)
     }
@@ -176,5 +176,5 @@ private final class Farewell: ChannelHandler {
 /// Forgets that the output was to end.
 private final class Dropping: ChannelHandler {
     static let interests: ChannelEvents = [.shutdownOutput]
-    func shutdownOutput(_ context: ChannelContext, _ promise: consuming WritePromise) {}
+    func shutdownOutput(_ context: ChannelContext, promise: consuming WritePromise) {}
 }
