@@ -70,8 +70,10 @@ public struct ServerBootstrap: Sendable {
     ///         for try await bytes in connection.inbound { try await connection.send(bytes) }
     ///     }
     ///
-    /// - Parameter onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it
-    ///   is dropped, because it ends nothing but its own connection.
+    /// - Parameters:
+    ///   - onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it is
+    ///     dropped, because it ends nothing but its own connection.
+    ///   - body: what serves a connection.
     public func serve(
         onError: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (Connection) async throws -> Void
@@ -110,7 +112,9 @@ public struct ServerBootstrap: Sendable {
 
     /// Listens on an IP address or host name.
     ///
-    /// - Parameter port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
+    /// - Parameters:
+    ///   - host: an address, or a name, whose addresses are tried in turn.
+    ///   - port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
     /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.loopShutDown`,
     ///   `.conflictingConfiguration`, `.system`, each about the address, or about the name if that has none.
     public func bind(host: String, port: UInt16) async throws(TransportError) -> ServerChannel {

@@ -10,7 +10,7 @@ extension Channel {
 
     /// Queues `buffer`.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(_ buffer: Buffer, promise: consuming WritePromise = .none) {
         put(buffer, promise.take(), flush: false)
     }
@@ -18,28 +18,28 @@ extension Channel {
     /// Queues lent bytes, as ``ChannelContext/write(_:tag:)-(ReadBytes,_)`` does; for a channel of another loop they are kept
     /// as ``ReadBytes/take()`` does.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(_ bytes: ReadBytes, promise: consuming WritePromise = .none) {
         put(bytes, promise.take(), flush: false)
     }
 
     /// Queues a copy of `bytes`.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(_ bytes: RawSpan, promise: consuming WritePromise = .none) {
         put(bytes, promise.take(), flush: false)
     }
 
     /// Queues the UTF-8 bytes of `text`.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(_ text: String, promise: consuming WritePromise = .none) {
         put(text, promise.take(), flush: false)
     }
 
     /// Queues a part of a file, which is never in memory as a whole.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
         put(.file(file), promise.take(), flush: false)
     }
@@ -47,7 +47,7 @@ extension Channel {
     /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. On its way to the
     /// loop it counts as an entry without bytes: their number is not known yet.
     ///
-    /// - Parameter promise: who is told how it ended. Default: nobody.
+    /// `promise` stands for who is told how it ended. Default: nobody.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
         put(.message(message), promise.take(), flush: false)
     }

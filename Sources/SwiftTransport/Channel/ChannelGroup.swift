@@ -87,7 +87,7 @@ public final class ChannelGroup: Sendable {
 
     /// Queues `buffer` on every member, through its pipeline; sent at the next flush.
     ///
-    /// - Parameter condition: which members get it, asked on the loop of each when it is its turn. Default: all.
+    /// `condition` says which members get it, asked on the loop of each when it is its turn. Default: all.
     public func write(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
         each(where: condition) { $0.write(buffer) }
     }

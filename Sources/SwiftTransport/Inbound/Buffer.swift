@@ -87,8 +87,8 @@ public struct Buffer: @unchecked Sendable {
     ///         output.append(payload)
     ///     }
     ///
-    /// - Parameter body: appends to memory that is empty; more than `capacity` bytes stop the program, as with any span of the
-    ///   standard library (`freeCapacity` tells how much is left).
+    /// `body` appends to memory that is empty; more than `capacity` bytes stop the program, as with any span of the standard library
+    /// (`freeCapacity` tells how much is left).
     public init<Failure: Error>(
         capacity: Int, initializingWith body: (inout OutputRawSpan) throws(Failure) -> Void
     ) throws(Failure) {

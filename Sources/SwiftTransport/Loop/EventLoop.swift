@@ -149,9 +149,12 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     ///
     ///     loop.schedule(after: .seconds(5)) { retry() } otherwise: { error in giveUp(error) }
     ///
-    /// - Parameter otherwise: called once instead of `body` when that will never run: with `.loopShutDown` when the loop ends
-    ///   first (after its last channel has closed, on its thread) or has ended already (at once, on this thread), with
-    ///   `.outOfMemory` when there is none for the timer. Not when the task is cancelled. Default: nobody is told.
+    /// - Parameters:
+    ///   - delay: from now on; below zero is zero.
+    ///   - body: what is to be done.
+    ///   - otherwise: called once instead of `body` when that will never run: with `.loopShutDown` when the loop ends first
+    ///     (after its last channel has closed, on its thread) or has ended already (at once, on this thread), with
+    ///     `.outOfMemory` when there is none for the timer. Not when the task is cancelled. Default: nobody is told.
     @discardableResult
     public func schedule(
         after delay: Duration, _ body: @escaping @Sendable () -> Void,

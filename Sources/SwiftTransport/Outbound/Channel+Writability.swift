@@ -49,7 +49,9 @@ extension Channel {
     /// The channel is writable when no flag is set and the queue is below its mark; the handlers are told on real changes
     /// only. Any thread.
     ///
-    /// - Parameter index: 1 to 31; another number stops the program, because it is a mistake in it.
+    /// - Parameters:
+    ///   - writable: false sets the flag, true clears it.
+    ///   - index: 1 to 31; another number stops the program, because it is a mistake in it.
     public func setWritable(_ writable: Bool, flag index: Int) {
         require((1...31).contains(index), "writability flags are numbered 1 to 31, not \(index)")
         onLoop {

@@ -24,7 +24,9 @@ public struct WritePromise: ~Copyable {
     /// A closure, called once on the loop of the channel that carried the write: `nil` means that the kernel has accepted all
     /// bytes.
     ///
-    /// - Parameter progress: called, before `body`, each time the kernel took a part of the write but not all of it.
+    /// - Parameters:
+    ///   - progress: called, before `body`, each time the kernel took a part of the write but not all of it.
+    ///   - body: called once, when the write is over.
     public static func callback(
         progress: (@Sendable (WriteProgress) -> Void)? = nil, _ body: @escaping @Sendable (WriteResult) -> Void
     ) -> WritePromise {

@@ -8,8 +8,9 @@ extension ChannelContext {
 
     /// Queues a buffer, without a copy unless it is small.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ buffer: Buffer, tag: UInt64? = nil) -> WriteHandle { put(buffer, completion(tag)) }
@@ -23,8 +24,9 @@ extension ChannelContext {
     /// Queues lent bytes. Pieces from ``LoopOptions/shareThreshold`` on are sent from the receive memory itself, smaller ones are
     /// copied behind each other.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ bytes: ReadBytes, tag: UInt64? = nil) -> WriteHandle { put(bytes, completion(tag)) }
@@ -37,8 +39,9 @@ extension ChannelContext {
 
     /// Queues a copy of `bytes`.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ bytes: RawSpan, tag: UInt64? = nil) -> WriteHandle { put(bytes, completion(tag)) }
@@ -51,8 +54,9 @@ extension ChannelContext {
 
     /// Queues the UTF-8 bytes of `text`.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ text: String, tag: UInt64? = nil) -> WriteHandle { put(text, completion(tag)) }
@@ -65,8 +69,9 @@ extension ChannelContext {
 
     /// Queues a part of a file, which is never in memory as a whole.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ file: FileRegion, tag: UInt64? = nil) -> WriteHandle { put(file, completion(tag)) }
@@ -79,8 +84,9 @@ extension ChannelContext {
 
     /// Queues a message that a handler before this one turns into bytes. If none does, it fails with `.unencodableMessage`.
     ///
-    /// - Parameter tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
-    ///   over; allocates nothing. Default `nil`: nobody is told.
+    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
+    /// allocates nothing. Default `nil`: nobody is told.
+    ///
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(message: any Sendable, tag: UInt64? = nil) -> WriteHandle {
