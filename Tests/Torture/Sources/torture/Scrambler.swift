@@ -46,9 +46,9 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
             context.write(buffer, promise: promise)
             return
         }
-        guard held.isEmpty else { return held.append(Held(buffer, promise)) }
+        guard held.isEmpty else { return held.append(Held(buffer, promise: promise)) }
         switch random.below(12) {
-        case 0, 1, 2: held.append(Held(buffer, promise))
+        case 0, 1, 2: held.append(Held(buffer, promise: promise))
         case 3 where !promise.isNone: promise.complete(TransportError(.unencodableMessage))
         // Let go, and thereby failed.
         case 4 where !promise.isNone: break
