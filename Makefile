@@ -10,7 +10,7 @@ SECONDS = 60
 TORTURE = swift build --package-path Tests/Torture -c release
 TORTURE_ARGUMENTS =
 
-.PHONY: help bench test test-without-uring check dependencies format rooms warnings holes readme asan tsan ubsan torture torture-asan torture-tsan kernels
+.PHONY: help bench test test-without-uring check dependencies format rooms warnings holes readme docs asan tsan ubsan torture torture-asan torture-tsan kernels
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
@@ -19,7 +19,8 @@ help:
 	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
 	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
 	@echo 'make kernels   boots Linux 6.1 and 6.12 under QEMU, runs scenarios and torture on each: ten minutes; KERNELS="6.1 7.3" for others'
-	@echo 'make check   formatter, unsafe words, warnings as errors, what must not compile, what the README shows, address, thread and undefined-behaviour sanitizers'
+	@echo 'make docs    the documentation: comments of all public symbols, and articles'
+	@echo 'make check   formatter, unsafe words, warnings as errors, what must not compile, what the documentation shows, address, thread and undefined-behaviour sanitizers'
 
 dependencies:
 	@Scripts/dependencies
@@ -41,7 +42,7 @@ test-without-uring: dependencies
 	clang -O2 -Wall -o .build/without-io-uring Scripts/without-io-uring.c
 	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test
 
-check: format rooms warnings holes readme asan tsan ubsan
+check: format rooms warnings holes readme docs asan tsan ubsan
 
 # The version is part of the format: others lay some things out differently.
 CLANG_FORMAT = clang-format-19
@@ -65,9 +66,13 @@ warnings: dependencies
 holes: dependencies
 	Scripts/holes --scratch-path .build-check
 
-# The README's first program, exactly as it stands there.
+# Every listing of the README and the articles, as it stands there.
 readme: dependencies
 	Scripts/readme-example
+
+# Comments and articles, by the toolchain's docc. A warning is an error.
+docs: dependencies
+	Scripts/documentation
 
 # Optimised, because the accesses of debug builds happen in the uninstrumented standard library. Without jemalloc, which
 # no sanitizer supports. Leaks are not looked for: XCTest has some of its own.
