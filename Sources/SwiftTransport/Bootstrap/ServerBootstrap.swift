@@ -71,9 +71,9 @@ public struct ServerBootstrap: Sendable {
     ///     }
     ///
     /// - Parameters:
-    ///   - onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it is
-    ///     dropped, because it ends nothing but its own connection.
-    ///   - body: what serves a connection.
+    ///   - onError: called on the channel's loop with what `body` threw, a broken connection included. Default: it
+    ///     is dropped, because it ends nothing but its own connection.
+    ///   - body: serves one connection; its task is on the connection's loop.
     public func serve(
         onError: (@Sendable (any Error) -> Void)? = nil,
         _ body: @escaping @Sendable (Connection) async throws -> Void
@@ -113,7 +113,7 @@ public struct ServerBootstrap: Sendable {
     /// Listens on an IP address or host name.
     ///
     /// - Parameters:
-    ///   - host: an address, or a name, whose addresses are tried in turn.
+    ///   - host: a name, or a literal address.
     ///   - port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
     /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.loopShutDown`,
     ///   `.conflictingConfiguration`, `.system`, each about the address, or about the name if that has none.

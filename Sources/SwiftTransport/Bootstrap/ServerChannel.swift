@@ -112,6 +112,7 @@ public final class ServerChannel: Sendable {
     ///   - duration: the time connections have when the calling task is cancelled; default 15 s, as in Netty.
     ///   - onError: called on the connection's loop with what `body` threw, a broken connection included. Default: it is dropped,
     ///     because it ends nothing but its own connection.
+    ///   - body: serves one connection; its task is on the connection's loop.
     /// - Throws: `.conflictingConfiguration` when it was called before, or the server's connections are served otherwise.
     public func run(
         shutdownWithin duration: Duration = .seconds(15), onError: (@Sendable (any Error) -> Void)? = nil,

@@ -10,8 +10,9 @@ extension Channel {
     /// A task that is cancelled throws `.cancelled`. If the kernel had not begun with the write, nothing of it is sent; else
     /// the channel ends with a reset, because the rest of it will never come.
     ///
-    /// Without `flush` it leaves the flush to somebody else; until then the write can be taken back.
-    ///
+    /// - Parameters:
+    ///   - buffer: what is written.
+    ///   - flush: false leaves the flush to somebody else; until then the write can be taken back.
     /// - Throws: `.closed` with the first cause, `.cancelled`, `.outputShutDown`, `.notYetConnected`, `.loopShutDown`.
     public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
         if let error = await awaitedSend(.bytes(buffer), flush: flush) { throw error }

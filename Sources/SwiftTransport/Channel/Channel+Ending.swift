@@ -185,6 +185,6 @@ extension Channel {
 
 /// What a channel says of itself through ``ChannelHandler/userEvent(_:_:)``.
 public enum ChannelNotice: Sendable, Hashable {
-    /// ``Channel/shutdownOutput()`` is done: the peer gets the end of stream, and the channel still reads.
+    /// ``Channel/shutdownOutput(promise:)`` is done: the peer gets the end of stream, and the channel still reads.
     case outputShutDown
 }

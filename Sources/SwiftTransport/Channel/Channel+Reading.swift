@@ -68,7 +68,7 @@ extension Channel {
     /// Bytes come when no flag is set and nobody else holds them back. Any thread.
     ///
     /// - Parameters:
-    ///   - reading: false sets the flag, true clears it.
+    ///   - reading: false sets the flag.
     ///   - index: 1 to 15; another number stops the program, because it is a mistake in it.
     public func setReading(_ reading: Bool, flag index: Int) {
         require((1...15).contains(index), "reading flags are numbered 1 to 15, not \(index)")

@@ -10,7 +10,9 @@ extension Channel {
 
     /// Queues `buffer`.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - buffer: what is written.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(_ buffer: Buffer, promise: consuming WritePromise = .none) {
         put(buffer, promise.take(), flush: false)
     }
@@ -18,28 +20,36 @@ extension Channel {
     /// Queues lent bytes, as ``ChannelContext/write(_:tag:)-(ReadBytes,_)`` does; for a channel of another loop they are kept
     /// as ``ReadBytes/take()`` does.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - bytes: what is written.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(_ bytes: ReadBytes, promise: consuming WritePromise = .none) {
         put(bytes, promise.take(), flush: false)
     }
 
     /// Queues a copy of `bytes`.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - bytes: what is written.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(_ bytes: RawSpan, promise: consuming WritePromise = .none) {
         put(bytes, promise.take(), flush: false)
     }
 
     /// Queues the UTF-8 bytes of `text`.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - text: what is written, as UTF-8.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(_ text: String, promise: consuming WritePromise = .none) {
         put(text, promise.take(), flush: false)
     }
 
     /// Queues a part of a file, which is never in memory as a whole.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - file: what is written.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(_ file: FileRegion, promise: consuming WritePromise = .none) {
         put(.file(file), promise.take(), flush: false)
     }
@@ -47,7 +57,9 @@ extension Channel {
     /// Queues a message that a handler turns into bytes; if none does, `promise` fails with `.unencodableMessage`. On its way to the
     /// loop it counts as an entry without bytes: their number is not known yet.
     ///
-    /// `promise` stands for who is told how it ended. Default: nobody.
+    /// - Parameters:
+    ///   - message: what is written.
+    ///   - promise: who is told how it ended. Default: nobody.
     public func write(message: any Sendable, promise: consuming WritePromise = .none) {
         put(.message(message), promise.take(), flush: false)
     }

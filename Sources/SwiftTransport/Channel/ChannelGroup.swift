@@ -87,7 +87,9 @@ public final class ChannelGroup: Sendable {
 
     /// Queues `buffer` on every member, through its pipeline; sent at the next flush.
     ///
-    /// `condition` says which members get it, asked on the loop of each when it is its turn. Default: all.
+    /// - Parameters:
+    ///   - buffer: what is written.
+    ///   - condition: which members get it, asked on the loop of each when it is its turn. Default: all.
     public func write(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
         each(where: condition) { $0.write(buffer) }
     }

@@ -87,8 +87,10 @@ public struct Buffer: @unchecked Sendable {
     ///         output.append(payload)
     ///     }
     ///
-    /// `body` appends to memory that is empty; more than `capacity` bytes stop the program, as with any span of the standard library
-    /// (`freeCapacity` tells how much is left).
+    /// - Parameters:
+    ///   - capacity: how many bytes there is room for.
+    ///   - body: appends to memory that is empty; more than `capacity` bytes stop the program, as with any span of the
+    ///     standard library (`freeCapacity` tells how much is left).
     public init<Failure: Error>(
         capacity: Int, initializingWith body: (inout OutputRawSpan) throws(Failure) -> Void
     ) throws(Failure) {

@@ -49,8 +49,9 @@ public struct Connection: Sendable {
     /// Sends `buffer` and returns when the kernel has accepted all of it: ``Channel/send(_:flush:)-(Buffer,_)``. That is not yet
     /// the peer's word. Awaiting is the back pressure; for writes that nobody awaits there is ``channel``.
     ///
-    /// Without `flush` it leaves the flush to a later write.
-    ///
+    /// - Parameters:
+    ///   - buffer: what is written.
+    ///   - flush: false leaves the flush to a later write.
     /// - Throws: `.closed` with the first cause, `.cancelled`, `.outputShutDown`, `.loopShutDown`.
     public func send(_ buffer: Buffer, flush: Bool = true) async throws(TransportError) {
         try await channel.send(buffer, flush: flush)

@@ -150,10 +150,10 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     ///     loop.schedule(after: .seconds(5)) { retry() } otherwise: { error in giveUp(error) }
     ///
     /// - Parameters:
-    ///   - delay: from now on; below zero is zero.
+    ///   - delay: how long from now.
     ///   - body: what is to be done.
-    ///   - otherwise: called once instead of `body` when that will never run: with `.loopShutDown` when the loop ends first
-    ///     (after its last channel has closed, on its thread) or has ended already (at once, on this thread), with
+    ///   - otherwise: called once instead of `body` when that will never run: with `.loopShutDown` when the loop ends
+    ///     first (after its last channel has closed, on its thread) or has ended already (at once, on this thread), with
     ///     `.outOfMemory` when there is none for the timer. Not when the task is cancelled. Default: nobody is told.
     @discardableResult
     public func schedule(

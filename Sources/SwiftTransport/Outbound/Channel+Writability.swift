@@ -50,7 +50,7 @@ extension Channel {
     /// only. Any thread.
     ///
     /// - Parameters:
-    ///   - writable: false sets the flag, true clears it.
+    ///   - writable: false sets the flag.
     ///   - index: 1 to 31; another number stops the program, because it is a mistake in it.
     public func setWritable(_ writable: Bool, flag index: Int) {
         require((1...31).contains(index), "writability flags are numbered 1 to 31, not \(index)")

@@ -22,7 +22,7 @@ public final class FileRegion: Sendable {
     /// A region of an open file.
     ///
     /// - Parameters:
-    ///   - descriptor: of a regular file, open for reading.
+    ///   - descriptor: open for reading, of a regular file.
     ///   - offset: in bytes from the start of the file; below 0 is 0.
     ///   - count: in bytes; below 0 is 0.
     ///   - closing: whether the region closes the descriptor when it is no longer needed. Default true. When this throws,

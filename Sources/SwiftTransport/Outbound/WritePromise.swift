@@ -26,7 +26,7 @@ public struct WritePromise: ~Copyable {
     ///
     /// - Parameters:
     ///   - progress: called, before `body`, each time the kernel took a part of the write but not all of it.
-    ///   - body: called once, when the write is over.
+    ///   - body: told how the write ended.
     public static func callback(
         progress: (@Sendable (WriteProgress) -> Void)? = nil, _ body: @escaping @Sendable (WriteResult) -> Void
     ) -> WritePromise {

@@ -8,9 +8,10 @@ extension ChannelContext {
 
     /// Queues a buffer, without a copy unless it is small.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - buffer: what is written.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ buffer: Buffer, tag: UInt64? = nil) -> WriteHandle { put(buffer, completion(tag)) }
@@ -24,9 +25,10 @@ extension ChannelContext {
     /// Queues lent bytes. Pieces from ``LoopOptions/shareThreshold`` on are sent from the receive memory itself, smaller ones are
     /// copied behind each other.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - bytes: what is written.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ bytes: ReadBytes, tag: UInt64? = nil) -> WriteHandle { put(bytes, completion(tag)) }
@@ -39,9 +41,10 @@ extension ChannelContext {
 
     /// Queues a copy of `bytes`.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - bytes: what is written.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ bytes: RawSpan, tag: UInt64? = nil) -> WriteHandle { put(bytes, completion(tag)) }
@@ -54,9 +57,10 @@ extension ChannelContext {
 
     /// Queues the UTF-8 bytes of `text`.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - text: what is written, as UTF-8.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ text: String, tag: UInt64? = nil) -> WriteHandle { put(text, completion(tag)) }
@@ -69,9 +73,10 @@ extension ChannelContext {
 
     /// Queues a part of a file, which is never in memory as a whole.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - file: what is written.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(_ file: FileRegion, tag: UInt64? = nil) -> WriteHandle { put(file, completion(tag)) }
@@ -84,9 +89,10 @@ extension ChannelContext {
 
     /// Queues a message that a handler before this one turns into bytes. If none does, it fails with `.unencodableMessage`.
     ///
-    /// With a `tag`, ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with it when the write is over, which
-    /// allocates nothing. Default `nil`: nobody is told.
-    ///
+    /// - Parameters:
+    ///   - message: what is written.
+    ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
+    ///     over; allocates nothing. Default `nil`: nobody is told.
     /// - Returns: a handle for ``Channel/cancel(_:)``, good until the write is flushed; stale when a handler took it over.
     @discardableResult
     public func write(message: any Sendable, tag: UInt64? = nil) -> WriteHandle {
