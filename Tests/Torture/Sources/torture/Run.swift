@@ -179,7 +179,9 @@ final class Run: @unchecked Sendable {
             try? await Task.sleep(for: .milliseconds(10))
         }
         let now = Process.descriptors
-        if now != descriptors { report.leak("\(now - descriptors) descriptors: \(Process.openDescriptors.map(Process.name(of:)))") }
+        if now != descriptors {
+            report.leak("\(now - descriptors) descriptors: \(Process.openDescriptors.map(Process.name(of:)))")
+        }
         for living in Census.living { report.leak("\(living) still alive") }
         let grown = Process.residentBytes - memory
         if grown > 512 << 20 { report.leak("\(grown >> 20) MiB of memory more than after the first sessions") }
@@ -218,7 +220,7 @@ enum Process {
     static var descriptors: Int { openDescriptors.count }
 
     /// `12 socket:[345]`, `13 anon_inode:[eventfd]`.
-    static func name(of descriptor: Int) -> String {
+    static func name(of descriptor: Int32) -> String {
         var target = [CChar](repeating: 0, count: 256)
         let length = max(0, readlink("/proc/self/fd/\(descriptor)", &target, 255))
         return "\(descriptor) " + String(decoding: target.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
