@@ -203,14 +203,17 @@ public struct ServerBootstrap: Sendable {
                 continue
             }
             let listener = Listener(eventLoop: loop, factory: factory, file: file) { server.listenerClosed() }
+            // Before it starts: its loop may end, and the listener with it, before this task goes on.
+            server.add(listener)
             let accepts = children.accepted == nil
             switch await loop.ask({ Self.start(listener, descriptor, accepts) }) {
-            case .success(nil): server.add(listener)
+            case .success(nil): continue
             case .success(let error): failure = error
             case .failure(let error):
                 closeDescriptor(descriptor)
                 failure = error.of(.bind)
             }
+            server.listenerClosed()
         }
         if let failure {
             file?.remove()

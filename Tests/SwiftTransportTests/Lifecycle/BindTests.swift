@@ -1,5 +1,6 @@
 import CKernelFaults
 import Glibc
+import Synchronization
 import Testing
 
 @testable import SwiftTransport
@@ -25,6 +26,39 @@ extension Scenarios {
                 #expect(listens_on(port) - before == UInt32(loops))
                 server.close()
             }
+        }
+
+        private final class Freed: Sendable {
+            private let server = Mutex<Weak?>(nil)
+            private struct Weak { weak var server: ServerChannel? }
+            func watch(_ server: ServerChannel) { self.server.withLock { $0 = Weak(server: server) } }
+            var isFreed: Bool { server.withLock { $0 != nil && $0?.server == nil } }
+        }
+
+        /// The group ends between the start of a listener and the moment in which the task that binds goes on: the listener is
+        /// closed before the server gets to know it, and nobody holds the other.
+        @Test(arguments: Engine.allCases) func aGroupThatEndsWhileATaskBinds(_ engine: Engine) async throws {
+            let freed = Freed()
+            let elsewhere = try EventLoopGroup(loops: 1)
+            let other = elsewhere.loops[0]
+            try await withGroup(engine, loops: 1) { group in
+                let gate = await WritePath.Gate(group.loops[0])
+                let binding = Task(executorPreference: other.taskExecutor) {
+                    // When it gets nowhere the server was never handed out.
+                    if let server = try? await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0) {
+                        freed.watch(server)
+                    }
+                }
+                // The task has asked the loop, and waits: so says the next work behind it.
+                for _ in 0..<3 { await other.run {} }
+                let otherGate = await WritePath.Gate(other)
+                gate.open()
+                await group.shutdown(within: .zero)
+                otherGate.open()
+                await binding.value
+                try await eventually("the server is freed") { freed.isFreed }
+            }
+            await elsewhere.shutdown(within: .zero)
         }
     }
 }
