@@ -17,6 +17,10 @@ extension Scenarios {
             }
         }
 
+        private static func pausing(_ log: WritePath.Log) -> [any ChannelHandler] {
+            [Pauses(), WritePath.Recorder(log)]
+        }
+
         /// More than half of a chunk, so that what comes next is more than fits behind it.
         private static let first = 40_000
 
@@ -26,7 +30,7 @@ extension Scenarios {
         func aDrainReadsOnBehindKeptInput(_ engine: Engine) async throws {
             let payload = WritePath.bytes(8_000_000)
             try await WritePath.withRig(
-                engine, [.sendBuffer(65536)], handlers: { [Pauses(), WritePath.Recorder($0)] }
+                engine, [.sendBuffer(65536)], handlers: Self.pausing
             ) { rig in
                 let peer = rig.peer
                 peer.write([UInt8](repeating: 1, count: Self.first))
