@@ -116,8 +116,10 @@ final class AwaitedWrite: LoopWork, @unchecked Sendable {
         }
     }
 
-    /// Its turn has come. What handlers make of it belongs to it: they are not refused half of it.
+    /// Its turn has come. What handlers make of it belongs to it: they are not refused half of it. A write that nobody wants any
+    /// more does not begin: a handler could keep it, and whoever gave it up has flushed for the last time.
     func begin() {
+        if isCancelled.load(ordering: .sequentiallyConsistent) { return end(TransportError(.cancelled, call: .send)) }
         guard let continuation else { return }
         self.continuation = nil
         let outer = channel.own.writing.isAdmitted

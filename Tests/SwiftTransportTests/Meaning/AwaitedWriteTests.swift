@@ -103,6 +103,38 @@ extension WritePath {
             }
         }
 
+        /// Its task gives it up, and room comes before the loop has heard of that: it does not begin any more. A handler that
+        /// keeps writes until the next flush would keep it for ever.
+        @Test(arguments: WritePath.engines)
+        func givenUpWhenItsTurnComes(engine: Engine) async throws {
+            final class Keeps: ChannelHandler {
+                static let interests: ChannelEvents = [.write]
+                private var kept: [WritePromise.Kept] = []
+                func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
+                    if buffer.count == 5000 {
+                        kept.append(WritePromise.Kept(promise))
+                    } else {
+                        context.write(buffer, promise: promise)
+                    }
+                }
+            }
+            // swift-format-ignore: OnlyOneTrailingClosureArgument
+            try await WritePath.withRig(engine, [.waterMark(Self.mark)], handlers: { [Keeps(), Recorder($0)] }) { rig in
+                let channel = rig.channel
+                try await rig.run { $0.write(Buffer(WritePath.bytes(9000))) }
+                let task = Task { await channel.result(of: Buffer(WritePath.bytes(5000)), flush: false) }
+                try await rig.until { $0.own.waiting?.count == 1 }
+                try await rig.run { channel in
+                    task.cancel()
+                    channel.flush()
+                    channel.admitWaiting()
+                    #expect(channel.own.waiting == nil && channel.pendingBytes == 0)
+                }
+                #expect(await task.value?.code == .cancelled)
+                #expect(await rig.peer.read(9000).count == 9000)
+            }
+        }
+
         /// What a handler makes of a write that has waited is not refused half of it.
         @Test(arguments: WritePath.engines)
         func handlersMayMakeMoreOfIt(engine: Engine) async throws {
@@ -126,5 +158,13 @@ extension WritePath {
                 #expect(await reading.value == (0..<20).flatMap { [UInt8](repeating: UInt8($0), count: 18_000) })
             }
         }
+    }
+}
+
+extension WritePromise {
+    /// In a place of its own, where it can be kept.
+    fileprivate final class Kept {
+        private var promise: WritePromise?
+        init(_ promise: consuming WritePromise) { self.promise = consume promise }
     }
 }
