@@ -118,8 +118,10 @@ kernels:
 .PHONY: api api-check
 check: api-check
 api-check: dependencies
+	@Scripts/dependencies api
 	Scripts/public-api check --scratch-path .build-check
 
 # Renews the list. What changed in it belongs into CHANGELOG.md.
 api: dependencies
+	@Scripts/dependencies api
 	Scripts/public-api renew --scratch-path .build-check

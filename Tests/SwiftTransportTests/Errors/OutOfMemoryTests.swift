@@ -68,7 +68,7 @@ extension Scenarios {
                     let wheel = CrowdedWheel(group.loops[0])
                     try AddressSpace.leave(256 << 20)
                     try await group.turn { wheel.fill() }
-                    try AddressSpace.leave(32 << 20)
+                    try AddressSpace.leave(96 << 20)
                     try await Descriptors.leave(3)
                     let server = try await ServerBootstrap(group: group).childHandlers { [Announcer(accepted)] }
                         .onAcceptError { error in errors.update { $0.insert(error) } }

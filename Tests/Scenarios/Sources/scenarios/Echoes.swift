@@ -36,12 +36,12 @@ extension Scenario {
         Scenario("tasks") { place in
             try await place.withGroup { group in
                 let server = try await ServerBootstrap(group: group)
-                    .serve { for try await bytes in $0.inbound { try await $0.write(bytes) } }
+                    .serve { for try await bytes in $0.inbound { try await $0.send(bytes) } }
                     .bind(to: place.freshAddress())
                 for round in 0..<20 {
                     let message = pattern(1 + round * 5000, seed: round)
                     let client = try await ClientBootstrap(group: group).open(server.localAddress)
-                    async let sent: Void = client.write(Buffer(message))
+                    async let sent: Void = client.send(Buffer(message))
                     var echo: [UInt8] = []
                     for try await bytes in client.inbound {
                         echo += [UInt8](bytes)
@@ -63,7 +63,7 @@ extension Scenario {
                             var input = client.inbound.makeAsyncIterator()
                             for round in 0..<5 {
                                 let message = pattern(300, seed: index * 5 + round)
-                                try await client.write(Buffer(message))
+                                try await client.send(Buffer(message))
                                 var echo: [UInt8] = []
                                 while echo.count < message.count, let bytes = try await input.next() {
                                     echo += [UInt8](bytes)
