@@ -73,8 +73,6 @@ extension Channel {
     func takesNow(_ size: Int) -> Bool {
         guard own.lifecycle.takesWrites else { return false }
         sendAhead()
-        // The write may come to nothing, and with it the send whose end would tell.
-        updateWritabilityAhead()
         return takes(size) || own.writing.isAdmitted
     }
 
@@ -143,14 +141,9 @@ extension Channel {
         own.nextHandle = handle.advanced(by: 1)
         // Counted after the entry is linked (W9).
         count(entry.weight &+ WaterMark.entryOverhead.bytes)
-        if levels.pending > levels.high { crossedHighMark(queue) }
+        // What is flushed has its chance to leave before the channel is called unwritable.
+        if levels.pending > levels.high { sendAhead() }
         return handle
-    }
-
-    /// What is flushed has its chance to leave before the channel is called unwritable.
-    private func crossedHighMark(_ queue: OutboundQueue) {
-        if queue.hasFlushed { sendAhead() }
-        updateWritabilityAhead()
     }
 
     /// Changes what is pending, on the channel and on its loop.

@@ -12,10 +12,7 @@ extension Channel {
         guard let queue = own.queue, own.lifecycle.isActive else { return }
         queue.flush()
         listDirty()
-        if levels.pending > levels.high {
-            sendAhead()
-            updateWritabilityAhead()
-        }
+        if levels.pending > levels.high { sendAhead() }
     }
 
     @inline(__always)
@@ -50,9 +47,15 @@ extension Channel {
 
     /// Sends what is flushed at once instead of at the end of the turn, when the marks or the limit are in the way and the
     /// kernel has nothing of it under way: they speak of a peer that does not read, and not of our own batching. Whoever waits
-    /// for these writes is told at the end of the turn, behind those whose writes ended earlier.
+    /// for these writes is told at the end of the turn, behind those whose writes ended earlier. What it makes of the marks is
+    /// seen to, whatever becomes of the write that room was made for.
     @inline(never)
     func sendAhead() {
+        sendWhatIsFlushed()
+        updateWritabilityAhead()
+    }
+
+    private func sendWhatIsFlushed() {
         guard own.lifecycle.takesWrites, !own.writing.inFlight, !own.writing.isFull, let slot else {
             return
         }
