@@ -88,7 +88,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
         let limit = CallbackTimer { [unowned self] in self.timedOut() }
         self.limit = limit
         do throws(TransportError) {
-            try limit.arm(on: loop, at: loop.now.advanced(by: timeout))
+            try limit.arm(on: loop, at: loop.turnTime.advanced(by: timeout))
         } catch {
             return fail(error.of(.connect))
         }

@@ -72,7 +72,7 @@ final class Listener: Endpoint, @unchecked Sendable {
         let timer = CallbackTimer { [unowned self] in self.resumeAccepting() }
         self.timer = timer
         do throws(TransportError) {
-            try timer.arm(on: eventLoop, at: eventLoop.now.advanced(by: Self.pauseWithoutDescriptors))
+            try timer.arm(on: eventLoop, at: eventLoop.turnTime.advanced(by: Self.pauseWithoutDescriptors))
         } catch {
             // Then as often as the loop turns: dear, but who waits to be accepted has nobody else.
             factory.report(error.of(.accept))

@@ -39,7 +39,7 @@ final class UnixConnect {
         let timer = CallbackTimer { [unowned self] in self.begin() }
         self.timer = timer
         do throws(TransportError) {
-            try timer.arm(on: loop, at: loop.now.advanced(by: pause))
+            try timer.arm(on: loop, at: loop.turnTime.advanced(by: pause))
             pause = min(pause * 2, Self.longestPause)
         } catch {
             finish(.failure(error.of(.connect)))

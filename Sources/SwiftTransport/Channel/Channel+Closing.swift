@@ -97,7 +97,7 @@ extension Channel {
     /// The end may take this long from now on; only ever shorter.
     func limitEnd(to duration: Duration) {
         let ending = ensureEnding()
-        let deadline = eventLoop.now.advanced(by: duration)
+        let deadline = eventLoop.turnTime.advanced(by: duration)
         guard deadline < ending.deadline else { return }
         ending.timer?.disarm(on: eventLoop)
         let timer = CallbackTimer { [unowned self] in self.cutOff() }

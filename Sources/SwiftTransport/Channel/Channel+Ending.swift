@@ -112,7 +112,7 @@ extension Channel {
             self.awaitDelivery(after: min(pause * 2, Channel.longestLook))
         }
         ending.look = look
-        let next = eventLoop.now.advanced(by: pause)
+        let next = eventLoop.turnTime.advanced(by: pause)
         // Without a timer there is no later.
         do throws(TransportError) { try look.arm(on: eventLoop, at: next) } catch { cutOff() }
     }

@@ -56,7 +56,7 @@ extension EventLoop {
         fileprivate func lookAtUnflushed() {
             warnOfUnflushed(after: UnflushedWrites.longest)
             let oldest = oldestUnflushed
-            if own.unflushed.oldest != oldest { own.unflushed.since = eventLoop.now }
+            if own.unflushed.oldest != oldest { own.unflushed.since = eventLoop.turnTime }
             own.unflushed.oldest = oldest
             own.unflushed.isListed = oldest != nil && lookAgain()
         }
@@ -64,7 +64,7 @@ extension EventLoop {
         private func lookAgain() -> Bool {
             let timer = CallbackTimer { [weak self] in self?.lookAtUnflushed() }
             do throws(TransportError) {
-                try timer.arm(on: eventLoop, at: eventLoop.now + UnflushedWrites.longest)
+                try timer.arm(on: eventLoop, at: eventLoop.turnTime + UnflushedWrites.longest)
                 return true
             } catch {
                 return false
@@ -73,7 +73,7 @@ extension EventLoop {
 
         private func warnOfUnflushed(after time: UInt64) {
             guard let oldest = own.unflushed.oldest, oldest == oldestUnflushed,
-                eventLoop.now >= own.unflushed.since + time
+                eventLoop.turnTime >= own.unflushed.since + time
             else {
                 return
             }

@@ -1,4 +1,3 @@
-internal import CTransport
 internal import Synchronization
 
 /// A task that waits for bytes. Brings itself to the loop, and takes itself back when the task is cancelled or its time is over.
@@ -15,7 +14,7 @@ final class InboundWait: LoopWork, @unchecked Sendable {
     init(_ bridge: InboundBridge, on loop: EventLoop, within limit: Duration?) {
         self.bridge = bridge
         self.loop = loop
-        deadline = limit.map { ct_clock_now().advanced(by: $0) }
+        deadline = limit.map { loop.exactTime.advanced(by: $0) }
     }
 
     var isCancelled: Bool { cancelled.load(ordering: .sequentiallyConsistent) }

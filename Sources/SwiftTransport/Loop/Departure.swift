@@ -31,7 +31,7 @@ final class Departure {
 
     /// Only ever earlier: a second shutdown in less time cuts the first one short.
     func limit(to duration: Duration) {
-        let end = loop.now.advanced(by: duration)
+        let end = loop.turnTime.advanced(by: duration)
         guard end < deadline else { return }
         deadline = end
         timer?.disarm(on: loop)

@@ -1,5 +1,3 @@
-internal import Synchronization
-
 /// Work that is to run at a later time: see ``EventLoop/schedule(after:_:otherwise:)``. Any thread may hold and cancel it.
 public struct ScheduledTask: Sendable {
     private let timer: ScheduledTimer
@@ -22,14 +20,8 @@ public struct ScheduledTask: Sendable {
     func arm() { timer.arm() }
 }
 
-/// The timer behind a ``ScheduledTask``. What is not marked otherwise belongs to the loop's thread.
-private final class ScheduledTimer: LoopTimer, @unchecked Sendable {
-    private enum State: UInt8, AtomicRepresentable { case waiting, cancelled, done }
-
-    let loop: EventLoop
-    private let deadline: UInt64
-    // Any thread.
-    private let state = Atomic<State>(.waiting)
+/// The timer behind a ``ScheduledTask``.
+private final class ScheduledTimer: RemoteTimer, @unchecked Sendable {
     @exclusivity(unchecked) private var body: (@Sendable () -> Void)?
     @exclusivity(unchecked) private var otherwise: (@Sendable (TransportError) -> Void)?
 
@@ -37,58 +29,19 @@ private final class ScheduledTimer: LoopTimer, @unchecked Sendable {
         _ loop: EventLoop, _ deadline: UInt64, _ body: @escaping @Sendable () -> Void,
         _ otherwise: (@Sendable (TransportError) -> Void)?
     ) {
-        self.loop = loop
-        self.deadline = deadline
         self.body = body
         self.otherwise = otherwise
+        super.init(loop, deadline)
     }
 
-    /// Any thread.
-    func arm() {
-        if loop.isCurrent { armNow() } else { loop.post(ArmWork(self)) }
-    }
-
-    fileprivate func armNow() {
-        guard state.load(ordering: .acquiring) == .waiting else { return }
-        do throws(TransportError) { try arm(on: loop, at: deadline) } catch { end(error) }
-    }
-
-    /// Any thread.
-    func cancel() -> Bool {
-        guard leave(.cancelled) else { return false }
-        if loop.isCurrent { cancelNow() } else { loop.post(ClosureWork { _ in self.cancelNow() }) }
-        return true
-    }
-
-    private func cancelNow() {
-        disarm(on: loop)
-        body = nil
-        otherwise = nil
-    }
-
-    override func fired() { end(nil) }
-    override func dropped() { end(TransportError(.loopShutDown)) }
-
-    /// Calls the one or the other, unless it was cancelled, and lets go of both. The loop's thread, or that of the caller whose
-    /// loop never got the timer.
-    fileprivate func end(_ error: TransportError?) {
+    override func ended(_ error: TransportError?) {
         let (body, otherwise) = (body, otherwise)
-        self.body = nil
-        self.otherwise = nil
-        guard leave(.done) else { return }
+        letGo()
         if let error { otherwise?(error) } else { body?() }
     }
 
-    private func leave(_ next: State) -> Bool {
-        state.compareExchange(expected: .waiting, desired: next, ordering: .acquiringAndReleasing).exchanged
+    override func letGo() {
+        body = nil
+        otherwise = nil
     }
-}
-
-/// Brings a timer to its loop.
-private final class ArmWork: LoopWork {
-    private let timer: ScheduledTimer
-    init(_ timer: ScheduledTimer) { self.timer = timer }
-    override func run(on loop: EventLoop) { timer.armNow() }
-    override func reject(_ why: TransportError.Code) { timer.end(TransportError(why)) }
-    override var mustArrive: Bool { false }
 }

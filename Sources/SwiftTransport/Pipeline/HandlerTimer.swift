@@ -1,5 +1,3 @@
-internal import CTransport
-
 /// Work of a handler for a later time: see ``ChannelContext/schedule(after:_:)``. It is the loop's, as the handler is, and the
 /// compiler lets it go nowhere else.
 public struct HandlerTimer {
@@ -26,9 +24,19 @@ extension ChannelContext {
     /// is no memory for the timer, the channel fails with `.outOfMemory`, because nothing would happen when its time is over.
     @discardableResult
     public func schedule(after delay: Duration, _ body: @escaping (ChannelContext) -> Void) -> HandlerTimer {
+        schedule(eventLoop.exactTime.advanced(by: delay), body)
+    }
+
+    /// Calls `body` with this context at `instant`, soon if that is over, and otherwise as ``schedule(after:_:)``.
+    @discardableResult
+    public func schedule(at instant: EventLoop.Instant, _ body: @escaping (ChannelContext) -> Void) -> HandlerTimer {
+        schedule(instant.nanoseconds, body)
+    }
+
+    private func schedule(_ deadline: UInt64, _ body: @escaping (ChannelContext) -> Void) -> HandlerTimer {
         assertOnLoop()
         let timer = ContextTimer(body)
-        timer.start(for: self, after: delay)
+        timer.start(for: self, at: deadline)
         return HandlerTimer(timer)
     }
 
@@ -58,13 +66,13 @@ final class ContextTimer: LoopTimer {
 
     fileprivate init(_ body: @escaping (ChannelContext) -> Void) { self.body = body }
 
-    fileprivate func start(for context: ChannelContext, after delay: Duration) {
+    fileprivate func start(for context: ChannelContext, at deadline: UInt64) {
         guard context.own.place == .taken else {
             body = nil
             return
         }
         do throws(TransportError) {
-            try arm(on: context.eventLoop, at: ct_clock_now().advanced(by: delay))
+            try arm(on: context.eventLoop, at: deadline)
             join(context)
         } catch {
             body = nil

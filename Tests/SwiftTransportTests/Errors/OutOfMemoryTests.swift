@@ -39,6 +39,10 @@ extension Scenarios {
                     try await told.wait(for: "both") {
                         $0 == [TransportError(.outOfMemory), TransportError(.outOfMemory)]
                     }
+                    // A task that would sleep.
+                    await expectError(.outOfMemory, .none) {
+                        try await Task.sleep(for: .seconds(3600), clock: loop.clock)
+                    }
                     // The time limit of a connect.
                     await expectError(.outOfMemory, .connect, 0, about: address.description) {
                         try await ClientBootstrap(group: group).connect(to: address)

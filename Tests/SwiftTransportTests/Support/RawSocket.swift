@@ -165,7 +165,8 @@ final class RawSocket: @unchecked Sendable {
 
     /// A broken library must fail a test, not hang it.
     private func limitPatience() {
-        var time = timeval(tv_sec: Int(Patience.limit.components.seconds), tv_usec: 0)
+        // A `timeval`. Its members are hidden or not, depending on which module the compiler has seen first.
+        var time = (seconds: Int(Patience.limit.components.seconds), microseconds: 0)
         for name in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(descriptor, SOL_SOCKET, name, &time, socklen_t(MemoryLayout<timeval>.size))
         }

@@ -10,7 +10,7 @@ enum SendCost {
             let payload = Buffer([UInt8](repeating: 7, count: 64))
             for _ in 0..<1000 { try await channel.send(payload) }
 
-            let end = channel.eventLoop.now + duration.nanoseconds
+            let end = channel.eventLoop.now + duration
             var sent: UInt64 = 0
             let meter = ThreadMeter()
             while channel.eventLoop.now < end {

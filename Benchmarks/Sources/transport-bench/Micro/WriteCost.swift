@@ -8,19 +8,19 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
     static let interests: ChannelEvents = []
 
     private let batch: UInt64
-    private let nanoseconds: UInt64
+    private let duration: Duration
     private let payload: Buffer
 
     // The loop's thread only, like everything below.
     private var continuation: CheckedContinuation<MicroFigure, any Error>?
     private var meter: ThreadMeter?
     private var written: UInt64 = 0
-    private var end: UInt64 = 0
+    private var end: EventLoop.Instant?
 
-    private static let warmUpNanoseconds: UInt64 = 200_000_000
+    private static let warmUp: Duration = .milliseconds(200)
 
     static func measure(batch: UInt64, bytes: Int = 64, on stage: MicroStage) async throws -> MicroFigure {
-        let handler = WriteCost(batch: batch, bytes: bytes, nanoseconds: stage.duration.nanoseconds)
+        let handler = WriteCost(batch: batch, bytes: bytes, duration: stage.duration)
         let channel = try await stage.connect { [handler] }
         let figure = try await withCheckedThrowingContinuation { continuation in
             channel.eventLoop.execute { handler.begin(channel, continuation) }
@@ -30,15 +30,15 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
         return figure
     }
 
-    private init(batch: UInt64, bytes: Int, nanoseconds: UInt64) {
+    private init(batch: UInt64, bytes: Int, duration: Duration) {
         payload = Buffer([UInt8](repeating: 7, count: bytes))
         self.batch = batch
-        self.nanoseconds = nanoseconds
+        self.duration = duration
     }
 
     private func begin(_ channel: Channel, _ continuation: CheckedContinuation<MicroFigure, any Error>) {
         self.continuation = continuation
-        end = channel.eventLoop.now + Self.warmUpNanoseconds
+        end = channel.eventLoop.now + Self.warmUp
         if channel.pipeline.withContext(of: WriteCost.self, { self.writeBatch($0) }) == nil {
             finish(.failure(BenchError("the connection closed before the first write")))
         }
@@ -53,7 +53,7 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
         if let error = result { return finish(.failure(error)) }
         guard tag == batch, continuation != nil else { return }
         written += batch
-        if context.eventLoop.now >= end { phaseEnded(context) }
+        if let end, context.eventLoop.now >= end { phaseEnded(context) }
         if continuation != nil { writeBatch(context) }
     }
 
@@ -62,7 +62,7 @@ final class WriteCost: ChannelHandler, @unchecked Sendable {
             finish(.success(meter.figure("write-\(batch)", operations: written)))
         } else {
             written = 0
-            end = context.eventLoop.now + nanoseconds
+            end = context.eventLoop.now + duration
             meter = ThreadMeter()
         }
     }
