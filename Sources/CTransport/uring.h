@@ -23,7 +23,7 @@ typedef struct ct_uring {
     bool behind;
     bool wake_armed;
     bool refused;                   // of what was handed over last, the kernel did not take all
-    uint32_t later_head, later_tail;   // slots that found no submission entry: index + 1
+    uint32_t later_head, later_tail;   // slots that found no submission entry, or let others go first: index + 1
     uint32_t lent, lent_target;     // lending more than fits the cache makes large messages slower, not faster
     uint32_t free_ids;              // how many of free_id[] are valid
     ct_chunk *_Nullable chunk_of[CT_BUFFER_ENTRIES];
@@ -49,6 +49,7 @@ enum : uint8_t {
     CT_SOCKET_KNOWN = 1u << 0,      // its family was asked for
     CT_SOCKET_ONE_SHOT = 1u << 1,   // of a family without multishot receives
     CT_SOCKET_UNCHECKED = 1u << 2,  // see uring_check_end()
+    CT_SOCKET_FED = 1u << 3,        // has received since its receive was armed: see uring_exhausted()
 };
 
 // ct_slot.uring.later: what waits for a submission entry.

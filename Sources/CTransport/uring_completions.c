@@ -9,9 +9,14 @@
 // 16 KiB messages: 6 % of CPU).
 #define CT_DRAIN_BYTES_MAX (128u * 1024)
 
+// The kernel serves receives in the order in which they were armed. One whose peer floods it takes all that is lent and is the
+// first to run dry, the others behind it: armed in that order again, it would be the only one that ever receives. So who was
+// fed comes behind those who were not.
 static void uring_exhausted(ct_loop *loop, ct_slot *slot) {
     loop->statistics.receive_exhausted++;
-    if (ct_uring_has_memory(loop)) {
+    if (slot->uring.socket & CT_SOCKET_FED) {
+        ct_uring_later(loop, slot, CT_LATER_RECEIVE);
+    } else if (ct_uring_has_memory(loop)) {
         loop->statistics.receive_rearms++;
         ct_uring_receive(loop, slot);
     } else {
@@ -40,6 +45,7 @@ static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_c
     bool again = !more && open;
     bool retry = result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
     if (ct_likely(result > 0)) {
+        slot->uring.socket |= CT_SOCKET_FED;
         loop->statistics.receives++;
         loop->statistics.received_bytes += (uint64_t)result;
     } else if (result == -ENOBUFS) {

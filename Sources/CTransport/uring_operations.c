@@ -82,7 +82,7 @@ int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
     io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
     slot->receive_armed = true;
     slot->uring.receive_cancelling = false;
-    slot->uring.socket |= CT_SOCKET_UNCHECKED;
+    slot->uring.socket = (uint8_t)((slot->uring.socket | CT_SOCKET_UNCHECKED) & ~CT_SOCKET_FED);
     return 0;
 }
 

@@ -60,6 +60,23 @@ import Testing
         }
     }
 
+    /// Peers that send without end share what the loop receives into, with memory to spare and without: nobody takes it all.
+    @Test(arguments: Variant.all, [0, 4])
+    func floodsGetTheirTurns(variant: Variant, budget: Int) throws {
+        let size = 64 * 1024
+        try withLoop(variant, options: ct_loop_options(chunkSize: size, chunksLent: 4, receiveBudget: budget * size)) {
+            loop in
+            let pairs = try (0..<4).map { _ in try loop.connection(.tcp) }
+            let flood = pattern(4 * size)
+            for _ in 0..<100 {
+                for (_, peer) in pairs { while peer.write(flood) == flood.count {} }
+                loop.turn()
+            }
+            let received = pairs.map { $0.0.received.count }
+            #expect(received.max()! < 4 * received.min()!, "\(received)")
+        }
+    }
+
     /// End of stream while stopped is delivered when reading goes on, behind the bytes.
     @Test(arguments: Engine.available, Transport.allCases)
     func endOfStreamWhileStopped(engine: Engine, transport: Transport) throws {
