@@ -250,7 +250,7 @@ final class Waiting: ChannelHandler {
 
 #if PROMISE_IN_A_TASK  // passing closure as a 'sending' parameter risks
     final class Leaking: ChannelHandler {
-        func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
+        func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
             Task { promise.complete(nil) }
         }
     }

@@ -21,6 +21,8 @@ extension Scenarios {
             case large
             /// 64 B past a handler that watches, through two that pass on.
             case handlers
+            /// 64 B past a handler that sees every write.
+            case watched
             /// 64 B, and the handler is told when the kernel has taken them.
             case tagged
 
@@ -29,6 +31,7 @@ extension Scenarios {
                 switch self {
                 case .small, .large: [EchoHandler()]
                 case .handlers: [BackPressureHandler(), PassingHandler(), PassingHandler(), EchoHandler()]
+                case .watched: [WatchingHandler(), EchoHandler()]
                 case .tagged: [TaggingHandler()]
                 }
             }
@@ -210,6 +213,14 @@ private final class PassingHandler: ChannelHandler {
     static let interests: ChannelEvents = [.read, .readComplete]
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) { context.fireChannelRead(bytes) }
     func channelReadComplete(_ context: ChannelContext) { context.fireChannelReadComplete() }
+}
+
+/// Looks at what is written.
+private final class WatchingHandler: ChannelHandler {
+    static let interests: ChannelEvents = [.write]
+    func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+        context.write(bytes, promise: promise)
+    }
 }
 
 /// Passes on whatever there is, in both directions.

@@ -192,24 +192,27 @@ extension Channel {
     func write(
         _ buffer: Buffer, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        let isTaken = start.callOutwards(.write) { $0.handler.write($0, buffer, promise: WritePromise(completion)) }
+        let isTaken = start.callOutwards(.write) {
+            $0.handler.write($0, ReadBytes(lending: buffer), promise: WritePromise(completion))
+        }
         return isTaken ? passedOn(completion) : enqueue(buffer, completion)
     }
 
-    /// Nobody has an interest: the bytes go to the queue as they are lent.
     @inline(__always)
     func write(
         lent bytes: ReadBytes, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        if start.leadsOutwards(to: .write) { return write(bytes.take(), completion, from: start) }
-        return enqueue(lent: bytes, completion)
+        let isTaken = start.callOutwards(.write) { $0.handler.write($0, bytes, promise: WritePromise(completion)) }
+        return isTaken ? passedOn(completion) : enqueue(lent: bytes, completion)
     }
 
     func write(
         copying bytes: UnsafeRawBufferPointer, _ completion: WriteCompletion, from start: PipelineLink
     ) -> WriteHandle {
-        if start.leadsOutwards(to: .write) { return write(Buffer(copying: bytes), completion, from: start) }
-        return enqueueCopy(bytes, completion)
+        let isTaken = start.callOutwards(.write) {
+            $0.handler.write($0, ReadBytes(lending: bytes.bytes), promise: WritePromise(completion))
+        }
+        return isTaken ? passedOn(completion) : enqueueCopy(bytes, completion)
     }
 
     func write(

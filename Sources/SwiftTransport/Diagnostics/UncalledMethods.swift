@@ -53,7 +53,7 @@
             Method("inactive", .inactive, "channelInactive(_:)", context),
             Method(
                 "write", .write, "write(_:_:promise:)",
-                "_: \(context), _: SwiftTransport.Buffer, promise: \(promise)"),
+                "_: \(context), _: SwiftTransport.ReadBytes, promise: \(promise)"),
             Method(
                 "write", .write, "write(_:_:promise:) for files",
                 "_: \(context), _: SwiftTransport.FileRegion, promise: \(promise)"),

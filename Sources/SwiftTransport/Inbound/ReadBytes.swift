@@ -1,6 +1,7 @@
 internal import CTransport
 
-/// Bytes as they came from the kernel, lent for the length of a call. The compiler sees to it that they do not outlive it.
+/// Bytes that are lent for the length of a call: as they came from the kernel on their way in, as somebody writes them on their way
+/// out. The compiler sees to it that they do not outlive the call.
 ///
 /// Look at them through ``span``, send them on with ``ChannelContext/write(_:tag:)-(ReadBytes,_)``, or keep them with
 /// ``take()``.
@@ -19,13 +20,13 @@ public struct ReadBytes: ~Escapable {
         owner = nil
     }
 
-    /// Lends the bytes of a buffer: how a handler passes on bytes it kept or made.
+    /// Lends the bytes of a buffer: who keeps them shares its memory.
     @_lifetime(borrow buffer)
     init(lending buffer: borrowing Buffer) {
         start = buffer.start ?? UnsafeRawPointer(bitPattern: 1)!
         count = buffer.count
         chunk = nil
-        owner = buffer.owner.map { Unmanaged.passUnretained($0) }
+        owner = buffer.owner.map { Unmanaged.passUnretained($0) } ?? (buffer.isEmpty ? nil : Program.owner)
     }
 
     /// Lends the bytes of a span: who keeps them copies them.
@@ -72,9 +73,10 @@ public struct ReadBytes: ~Escapable {
 
     /// Keeps the bytes beyond the call.
     ///
-    /// From ``LoopOptions/shareThreshold`` on without a copy: the buffer shares the receive memory, and the kernel gets a
-    /// fresh chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
-    /// everything while half of the loop's receive budget is out.
+    /// What is received is not copied from ``LoopOptions/shareThreshold`` on: the buffer shares the receive memory, and the kernel gets
+    /// a fresh chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
+    /// everything while half of the loop's receive budget is out. What somebody passed on or wrote as a ``Buffer`` is never copied,
+    /// what was a span or a text always.
     public func take() -> Buffer {
         guard count > 0 else { return Buffer() }
         if let owner { return Buffer(owner: owner.takeUnretainedValue(), start: start, count: count) }
@@ -83,4 +85,10 @@ public struct ReadBytes: ~Escapable {
         }
         return Buffer(copying: UnsafeRawBufferPointer(start: start, count: count))
     }
+}
+
+/// Stands for the owner of bytes that are a part of the program, so that nobody takes them for a span's.
+private final class Program: Sendable {
+    private static let program = Program()
+    static var owner: Unmanaged<AnyObject> { Unmanaged.passUnretained(program) }
 }

@@ -11,10 +11,13 @@ extension Channel {
         return buffer.withUnsafeBytes { appendCopy($0, completion, queue) }
     }
 
-    /// Lent bytes: those worth it are sent from the receive memory itself.
+    /// Lent bytes: those worth it are sent from the receive memory itself, and those of a buffer from where they are.
     func enqueue(lent bytes: borrowing ReadBytes, _ completion: WriteCompletion) -> WriteHandle {
         guard let queue = admit(bytes.count, completion) else { return .stale }
-        if bytes.count <= eventLoop.own.outboundMemory.lentCopyLimit {
+        if bytes.count
+            <= (bytes.chunk == nil
+                ? eventLoop.own.outboundMemory.copyLimit : eventLoop.own.outboundMemory.lentCopyLimit)
+        {
             return appendCopy(UnsafeRawBufferPointer(start: bytes.start, count: bytes.count), completion, queue)
         } else if let chunk = bytes.chunk, ct_chunk_is_worth_sharing(chunk, UInt64(bytes.count)) {
             ct_chunk_retain(chunk)

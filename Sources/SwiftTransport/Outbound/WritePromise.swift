@@ -4,8 +4,8 @@
 /// that carries the bytes, or completes it. If it does neither and lets the promise go, the write has failed with
 /// `.promiseDropped`: nobody waits for ever.
 ///
-///     func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-///         guard let sealed = seal(buffer) else { return promise.complete(TransportError(.unencodableMessage)) }
+///     func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+///         guard let sealed = seal(bytes) else { return promise.complete(TransportError(.unencodableMessage)) }
 ///         context.write(sealed, promise: promise)
 ///     }
 ///
@@ -56,8 +56,8 @@ public struct WritePromise: ~Copyable {
     /// Has whoever waits for `other` told together with, and behind, whoever waits for this one. For handlers that make
     /// one write of several. Progress is no longer reported: of which write would it be?
     ///
-    ///     func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-    ///         batch.append(buffer)
+    ///     func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+    ///         batch.append(bytes.take())
     ///         batchPromise.join(promise)
     ///     }
     public mutating func join(_ other: consuming WritePromise) {

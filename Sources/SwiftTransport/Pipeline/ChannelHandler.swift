@@ -54,9 +54,13 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     /// The channel is closed. No event follows.
     func channelInactive(_ context: ChannelContext)
 
-    /// A write on its way to the network. The promise goes with the bytes: hand it on to their write, join it with that of
-    /// others, or complete it. See ``WritePromise``.
-    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise)
+    /// A write on its way to the network, whether of a buffer, lent bytes, a span or a text. The bytes are lent: pass them on, write
+    /// others in their place, or keep them with ``ReadBytes/take()``, which copies nothing of what is a ``Buffer`` already. Nothing is
+    /// allocated for a handler that only looks.
+    ///
+    /// The promise goes with the bytes: hand it on to their write, join it with that of others, or complete it. See
+    /// ``WritePromise``.
+    func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise)
     /// A part of a file on its way to the network. A handler that changes bytes must not let it pass: it writes what
     /// ``FileRegion/contents(_:)`` gives it, piece by piece, or completes `promise` with an error. Needs an interest in
     /// ``ChannelEvents/write`` as the other two do.
@@ -105,8 +109,8 @@ extension ChannelHandler {
     /// Passes on.
     public func channelInactive(_ context: ChannelContext) { context.fireChannelInactive() }
     /// Passes on.
-    public func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-        context.write(buffer, promise: promise)
+    public func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+        context.write(bytes, promise: promise)
     }
     /// Passes on.
     public func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {

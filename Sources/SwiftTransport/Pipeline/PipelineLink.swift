@@ -34,10 +34,6 @@ struct PipelineLink {
         return true
     }
 
-    /// Whether somebody from here on towards the network wants `operation`.
-    @inline(__always)
-    func leadsOutwards(to operation: ChannelEvents) -> Bool { outwards(operation) != nil }
-
     @inline(__always)
     private func outwards(_ operation: ChannelEvents) -> ContextReference? {
         var candidate = place

@@ -243,8 +243,8 @@ private final class Station: ChannelHandler, @unchecked Sendable {
     }
     func shutdownBegan(_ context: ChannelContext) { saw(.shutdown, context) { $0.fireShutdownBegan() } }
     func channelInactive(_ context: ChannelContext) { saw(.inactive, context) { $0.fireChannelInactive() } }
-    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-        saw(.write, context) { $0.write(buffer) }
+    func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+        saw(.write, context) { $0.write(bytes) }
     }
     func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
         saw(.file, context) { $0.write(file) }

@@ -190,7 +190,7 @@
         func userEvent(_ context: ChannelContext, _ event: any Sendable) {}
         func shutdownBegan(_ context: ChannelContext) {}
         func channelInactive(_ context: ChannelContext) {}
-        func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {}
+        func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {}
         func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {}
         func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {}
         func flush(_ context: ChannelContext) {}

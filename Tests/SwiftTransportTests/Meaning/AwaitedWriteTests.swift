@@ -110,11 +110,11 @@ extension WritePath {
             final class Keeps: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
                 private var kept: [WritePromise.Kept] = []
-                func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                    if buffer.count == 5000 {
+                func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                    if bytes.count == 5000 {
                         kept.append(WritePromise.Kept(promise))
                     } else {
-                        context.write(buffer, promise: promise)
+                        context.write(bytes, promise: promise)
                     }
                 }
             }
@@ -140,9 +140,9 @@ extension WritePath {
         func handlersMayMakeMoreOfIt(engine: Engine) async throws {
             final class Doubles: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
-                func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                    context.write(buffer)
-                    context.write(buffer, promise: promise)
+                func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                    context.write(bytes)
+                    context.write(bytes, promise: promise)
                 }
             }
             // swift-format-ignore: OnlyOneTrailingClosureArgument

@@ -12,8 +12,8 @@ extension Scenarios {
             static let interests: ChannelEvents = [.write, .flush]
             private let carrier: Channel
             init(_ carrier: Channel) { self.carrier = carrier }
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                carrier.write(buffer, promise: promise)
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                carrier.write(bytes, promise: promise)
             }
             func flush(_ context: ChannelContext) { carrier.flush() }
         }

@@ -55,11 +55,11 @@ extension Scenarios {
         /// Refuses what is longer than a limit.
         private final class Refuses: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                if buffer.count == 1111 {
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                if bytes.count == 1111 {
                     promise.complete(TransportError(.unencodableMessage))
                 } else {
-                    context.write(buffer, promise: promise)
+                    context.write(bytes, promise: promise)
                 }
             }
         }

@@ -115,8 +115,8 @@ extension WritePath {
             static let interests: ChannelEvents = [.write]
             let promise: (ChannelContext) -> WritePromise
             init(_ promise: @escaping (ChannelContext) -> WritePromise) { self.promise = promise }
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                context.write(buffer, promise: promise)
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                context.write(bytes, promise: promise)
                 context.write(Buffer("!"), promise: self.promise(context.channel.recorderContext))
             }
         }

@@ -8,9 +8,9 @@ extension WritePath {
         /// Writes in front of what it sees what it was, and turns messages into bytes.
         private final class Labeller: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
                 context.write("b")
-                context.write(buffer, promise: promise)
+                context.write(bytes, promise: promise)
             }
             func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
                 context.write("f")

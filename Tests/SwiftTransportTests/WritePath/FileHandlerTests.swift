@@ -8,8 +8,8 @@ extension WritePath {
         /// What a handler that encrypts would do: nothing gets past it as it is.
         private final class Sealer: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                context.write(Sealer.seal(buffer), promise: promise)
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                context.write(Sealer.seal(bytes.take()), promise: promise)
             }
             func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
                 do throws(TransportError) {

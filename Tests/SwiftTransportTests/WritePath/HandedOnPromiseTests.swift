@@ -12,8 +12,8 @@ extension WritePath {
             private var batch: [UInt8] = []
             private var promise = WritePromise.none
 
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                batch += [UInt8](buffer)
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                bytes.withUnsafeBytes { batch += $0 }
                 self.promise.join(promise)
             }
             func flush(_ context: ChannelContext) {
@@ -28,8 +28,8 @@ extension WritePath {
         /// Lets go of every promise but those of writes that begin with "!".
         private final class Dropper: ChannelHandler {
             static let interests: ChannelEvents = [.write]
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                if String(buffer).hasPrefix("!") { context.write(buffer, promise: promise) }
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                if String(bytes.take()).hasPrefix("!") { context.write(bytes, promise: promise) }
             }
             func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {}
         }

@@ -10,8 +10,8 @@ extension WritePath {
             static let interests: ChannelEvents = [.write]
             let letter: String
             init(_ letter: String) { self.letter = letter }
-            func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
-                context.write(Buffer(letter + String(buffer)), promise: promise)
+            func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+                context.write(letter + String(bytes.take()), promise: promise)
             }
         }
 

@@ -39,7 +39,16 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
         held.removeAll()
     }
 
-    func write(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
+    func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
+        if held.isEmpty, random.oneIn(2) {
+            hasGreeted = true
+            context.write(bytes, promise: promise)
+        } else {
+            scramble(context, bytes.take(), promise: promise)
+        }
+    }
+
+    private func scramble(_ context: ChannelContext, _ buffer: Buffer, promise: consuming WritePromise) {
         // Whoever sees no greeting never knows the session.
         guard hasGreeted else {
             hasGreeted = true
@@ -58,7 +67,7 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
 
     func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
         if let letter = message as? Letter {
-            write(context, letter.buffer, promise: promise)
+            scramble(context, letter.buffer, promise: promise)
         } else {
             context.write(message: message, promise: promise)
         }
