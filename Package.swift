@@ -13,7 +13,8 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
     name: "swift-transport",
     products: [
-        .library(name: "SwiftTransport", targets: ["SwiftTransport"])
+        .library(name: "SwiftTransport", targets: ["SwiftTransport"]),
+        .library(name: "TransportTesting", targets: ["TransportTesting"]),
     ],
     traits: [
         .trait(
@@ -37,6 +38,12 @@ let package = Package(
             ]
         ),
         .target(name: "SwiftTransport", dependencies: ["CTransport"], swiftSettings: swiftSettings),
+        .target(name: "CSimulation", dependencies: ["CTransport", "CLiburing"], cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "TransportTesting", dependencies: ["SwiftTransport", "CTransport", "CSimulation"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "TransportTestingTests", dependencies: ["TransportTesting"], swiftSettings: swiftSettings),
         .testTarget(
             name: "CTransportTests",
             dependencies: ["CTransport", "CKernelFaults"],

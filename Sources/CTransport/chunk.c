@@ -84,7 +84,7 @@ void ct_chunk_pool_close(ct_chunk_pool *pool) {
 }
 
 ct_chunk *ct_chunk_take(ct_chunk_pool *pool) {
-    ct_assert(__atomic_load_n(&pool->owner, __ATOMIC_RELAXED) == ct_thread_self());
+    ct_assert(ct_thread_is(__atomic_load_n(&pool->owner, __ATOMIC_RELAXED)));
     ct_chunk *chunk = pool->spare;
     if (chunk) {
         pool->spare = chunk->next;
@@ -119,7 +119,7 @@ void ct_chunk_release(ct_chunk *chunk) {
     ct_chunk_pool *pool = chunk->pool;
     // Relaxed, because only the loop's own thread can find its own name here, and that wrote it itself: the plain fields behind
     // it are its own too. Others find another name or none, and it does not matter which.
-    bool own = __atomic_load_n(&pool->owner, __ATOMIC_RELAXED) == ct_thread_self();
+    bool own = ct_thread_is(__atomic_load_n(&pool->owner, __ATOMIC_RELAXED));
     if (own && pool->spare_count < CT_SPARE_CHUNKS_MAX) {
         chunk->next = pool->spare;
         pool->spare = chunk;

@@ -10,8 +10,6 @@
 #include "epoll.h"
 
 #include <limits.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
@@ -22,7 +20,7 @@
 static int epoll_open(ct_loop *loop, const ct_loop_options *options, ct_failure *failure) {
     (void)options;
     ct_epoll *e = ct_memory_allocate(sizeof *e);
-    int fd = e ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    int fd = e ? sys_epoll_create() : -1;
     if (fd < 0) {
         ct_fail(failure, CT_CALL_EPOLL_CREATE, e ? errno : ENOMEM);
         ct_memory_free(e, sizeof *e);
@@ -30,9 +28,9 @@ static int epoll_open(ct_loop *loop, const ct_loop_options *options, ct_failure 
     }
     // Every write to the eventfd is an edge, read or not: waking costs no system call to drain it.
     struct epoll_event wake = {.events = EPOLLIN | EPOLLET, .data.u64 = (uint64_t)CT_OP_WAKE << 56};
-    if (epoll_ctl(fd, EPOLL_CTL_ADD, ct_mailbox_eventfd(loop->mailbox), &wake) < 0) {
+    if (sys_epoll_ctl(fd, EPOLL_CTL_ADD, ct_mailbox_eventfd(loop->mailbox), &wake) < 0) {
         ct_fail(failure, CT_CALL_EPOLL_CTL, errno);
-        close(fd);
+        sys_close(fd);
         ct_memory_free(e, sizeof *e);
         return -failure->error;
     }
@@ -55,7 +53,7 @@ static void epoll_destroy(ct_loop *loop) {
     ct_epoll *e = epoll_of(loop);
     ct_assert(e->ready_head == 0);
     if (e->chunk) ct_chunk_release((ct_chunk *)e->chunk);
-    close(e->fd);
+    sys_close(e->fd);
     ct_memory_free(e, sizeof *e);
     loop->engine_state = NULL;
 }
@@ -63,6 +61,7 @@ static void epoll_destroy(ct_loop *loop) {
 // ---------------------------------------------------------------------------------------------------------- waiting
 
 static int epoll_enter(ct_epoll *e, uint64_t timeout) {
+    if (ct_simulated) return ct_kernel_here->epoll_wait(e->fd, e->edges, CT_EPOLL_EVENTS, timeout);
     if (timeout > 0 && timeout != CT_FOREVER && e->precise_wait) {
         struct timespec time = {
             .tv_sec = (time_t)(timeout / 1000000000ull),
@@ -82,7 +81,7 @@ static int epoll_enter(ct_epoll *e, uint64_t timeout) {
 static int socket_error(int fd) {
     int error = 0;
     socklen_t length = sizeof error;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+    return sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
 static void epoll_note(ct_loop *loop, const struct epoll_event *edge) {

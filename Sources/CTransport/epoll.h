@@ -3,9 +3,7 @@
 #ifndef CT_EPOLL_H
 #define CT_EPOLL_H
 
-#include "internal.h"
-
-#include <sys/epoll.h>
+#include "system.h"
 
 #pragma clang assume_nonnull begin
 

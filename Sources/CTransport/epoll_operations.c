@@ -1,8 +1,6 @@
 // The epoll engine: what a slot wants is done at once where the kernel lets it, and noted where it does not.
 #include "epoll.h"
 
-#include <sys/ioctl.h>
-
 #define CT_EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
 // A short read means that nothing is left, except where a read ends at what the sender passed along, such as
@@ -10,7 +8,7 @@
 static bool reads_end_early(int fd) {
     int family = AF_UNSPEC;
     socklen_t length = sizeof family;
-    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
+    sys_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
     return family != AF_INET && family != AF_INET6;
 }
 
@@ -18,7 +16,7 @@ static bool reads_end_early(int fd) {
 static int epoll_register(ct_loop *loop, ct_slot *slot) {
     if (ct_likely(slot->epoll.readiness & CT_REGISTERED)) return 0;
     struct epoll_event event = {.events = CT_EDGES, .data.u64 = ct_token(CT_OP_RECEIVE, slot)};
-    if (epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_ADD, slot->fd, &event) < 0) return -errno;
+    if (sys_epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_ADD, slot->fd, &event) < 0) return -errno;
     // Writable until the kernel says otherwise, so that the first send does not wait for an edge.
     slot->epoll.readiness = CT_REGISTERED | CT_WRITABLE | (reads_end_early(slot->fd) ? CT_PIECEWISE : 0);
     return 0;
@@ -27,7 +25,7 @@ static int epoll_register(ct_loop *loop, ct_slot *slot) {
 // accept(2) and connect(2) have no MSG_DONTWAIT. Everything else stays as the caller made it.
 static int make_nonblocking(int fd) {
     int on = 1;
-    return ioctl(fd, FIONBIO, &on) == 0 ? 0 : -errno;
+    return sys_ioctl(fd, FIONBIO, &on) == 0 ? 0 : -errno;
 }
 
 int ct_epoll_accept(ct_loop *loop, ct_slot *slot) {
@@ -91,7 +89,7 @@ int ct_epoll_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *addres
     if (result < 0) return result;
     slot->connects_in_flight++;
     slot->epoll.readiness &= (uint8_t)~CT_WRITABLE;
-    if (connect(slot->fd, address, length) == 0) {
+    if (sys_connect(slot->fd, address, length) == 0) {
         slot->epoll.readiness |= CT_WRITABLE;
         ct_epoll_connect_ended(loop, slot, 0);
     } else if (errno != EINPROGRESS && errno != EINTR) {
@@ -107,7 +105,7 @@ void ct_epoll_interrupt(ct_loop *loop, ct_slot *slot) {
     bool unread = !slot->reset && !slot->listener && ct_socket_has_input(slot->fd);
     if (slot->reset || unread) slot->receive_armed = false;
     // A reset must not be preceded by a FIN.
-    if (!slot->reset && !slot->listener) shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR);
+    if (!slot->reset && !slot->listener) sys_shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR);
     if (slot->connects_in_flight && !(slot->epoll.readiness & CT_CONNECTED)) ct_epoll_connect_ended(loop, slot, ECANCELED);
     if (slot->sends_in_flight) {
         bool taken = (slot->epoll.readiness & CT_SENT) && slot->epoll.send_result != -EAGAIN;
@@ -135,5 +133,5 @@ void ct_epoll_forget(ct_loop *loop, ct_slot *slot) {
     ct_assert(!(slot->epoll.readiness & CT_LISTED));
     // close(2) alone ends a registration only when it closes the last copy of the descriptor, and a process being
     // forked holds one.
-    if (slot->epoll.readiness & CT_REGISTERED) epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_DEL, slot->fd, NULL);
+    if (slot->epoll.readiness & CT_REGISTERED) sys_epoll_ctl(epoll_of(loop)->fd, EPOLL_CTL_DEL, slot->fd, NULL);
 }

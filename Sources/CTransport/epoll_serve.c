@@ -84,7 +84,7 @@ static uint32_t epoll_serve_receive(ct_loop *loop, ct_slot *slot, ct_event *even
         }
         ct_chunk *chunk = epoll_of(loop)->chunk;
         uint32_t space = chunk->size - chunk->offset;
-        ssize_t length = recv(slot->fd, chunk->base + chunk->offset, space, MSG_DONTWAIT);
+        ssize_t length = sys_recv(slot->fd, chunk->base + chunk->offset, space, MSG_DONTWAIT);
         if (ct_unlikely(length <= 0)) {
             if (length < 0 && errno == EINTR) continue;
             if (epoll_receive_failed(loop, slot, length < 0 ? errno : 0, &events[count])) count++;
@@ -116,7 +116,7 @@ static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *event
         int fd = -1;
         int error = ECANCELED;
         if (ct_likely(slot->state == CT_SLOT_OPEN)) {
-            fd = accept4(slot->fd, NULL, NULL, SOCK_CLOEXEC);
+            fd = sys_accept(slot->fd, SOCK_CLOEXEC);
             error = fd < 0 ? errno : 0;
         }
         if (error == EINTR) continue;

@@ -17,10 +17,17 @@
 CT_COLD _Noreturn void ct_assertion_failed(const char *condition, const char *file, int line);
 #define ct_assert(c) (ct_likely(c) ? (void)0 : ct_assertion_failed(#c, __FILE__, __LINE__))
 
-// The calling thread's name while it lives: no two have one address.
-static inline const void *ct_thread_self(void) { return &ct_thread_context; }
+// The calling thread's name while it lives: no two have one address. Several loops may share a thread (ct_loop_enter()); then each
+// of them has a name of its own, and it is the thread's while that loop has it.
+extern _Thread_local const void *_Nullable ct_thread_stand_in;
+static inline const void *ct_thread_self(void) {
+    return ct_unlikely(ct_thread_stand_in != NULL) ? ct_thread_stand_in : &ct_thread_context;
+}
+static inline bool ct_thread_is(const void *_Nullable name) {
+    return ct_likely(name == &ct_thread_context) || (name && name == ct_thread_stand_in);
+}
 // For what only the loop's own thread may do. A load, an address and a branch, so it stays in release.
-#define ct_assert_on_loop(loop) ct_assert((loop)->owner == ct_thread_self())
+#define ct_assert_on_loop(loop) ct_assert(ct_thread_is((loop)->owner))
 
 #define CT_NANOS_PER_MILLI 1000000ull
 #define CT_FOREVER UINT64_MAX

@@ -1,5 +1,5 @@
 // The loop: create, start, one turn, destroy. Knows the engines and nothing of what the events mean.
-#include "internal.h"
+#include "system.h"
 
 #include <string.h>
 
@@ -68,7 +68,8 @@ ct_loop *ct_loop_create(const ct_loop_options *given, ct_failure *failure) {
 int ct_loop_start(ct_loop *loop, void *context, ct_failure *failure) {
     ct_assert(!loop->owner);
     *failure = (ct_failure){0};
-    ct_memory_bind_arena(&loop->arena);
+    // A thread that several loops share keeps its own.
+    if (!ct_simulated) ct_memory_bind_arena(&loop->arena);
     int result = loop->engine->start(loop, failure);
     if (result < 0) {
         ct_memory_release_arena(&loop->arena);
@@ -98,9 +99,22 @@ void ct_loop_destroy(ct_loop *loop) {
     if (loop->pool) ct_chunk_pool_close(loop->pool);
     if (loop->mailbox) ct_mailbox_release(loop->mailbox);
     if (started) ct_thread_context = NULL;
+    if (started) ct_thread_stand_in = NULL;
     ct_arena arena = loop->arena;
     ct_memory_free(loop, sizeof *loop);
     ct_memory_release_arena(&arena);
+}
+
+void ct_loop_enter(ct_loop *loop, void *context) {
+    ct_assert(!ct_thread_stand_in && !ct_thread_context);
+    ct_thread_stand_in = loop;
+    ct_thread_context = context;
+}
+
+void ct_loop_leave(ct_loop *loop) {
+    ct_assert(ct_thread_stand_in == loop);
+    ct_thread_stand_in = NULL;
+    ct_thread_context = NULL;
 }
 
 // ----------------------------------------------------------------------------------------------------------- turn
@@ -168,6 +182,8 @@ uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, ui
     ct_assert_on_loop(loop);
     ct_assert(capacity >= 64);
     loop->statistics.turns++;
+    // The wait that the last turn was in is over.
+    if (ct_simulated) ct_mailbox_end_sleep(loop->mailbox);
     bool hungry = loop_feed_starved(loop);
     // Timers and closes keep their part of the array, however much traffic there is.
     uint32_t reserved = capacity / 8;
@@ -177,7 +193,7 @@ uint32_t ct_loop_run_once(ct_loop *loop, uint64_t deadline, ct_event *events, ui
     bool sleeps = timeout > 0;
     if (sleeps && (ct_mailbox_prepare_sleep(loop->mailbox) || loop_memory_came(loop))) timeout = 0;
     count += loop->engine->poll(loop, events + count, capacity - count - reserved, timeout);
-    if (sleeps) ct_mailbox_end_sleep(loop->mailbox);
+    if (sleeps && !sys_is_suspended()) ct_mailbox_end_sleep(loop->mailbox);
 
     loop->now = ct_clock_now();
     ct_wheel_advance(&loop->wheel, loop->now);

@@ -14,10 +14,7 @@
 // else wakes the loop. The eventfd outlasts the moment: written before the loop waits, it ends the wait at once. WOKEN keeps
 // those who post behind the first from writing again. What posts nothing but changes something that the loop looks at between
 // S1 and its wait (chunk.c) comes in at P2.
-#include "internal.h"
-
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include "system.h"
 
 enum {
     CT_AWAKE = 0,
@@ -35,7 +32,8 @@ struct ct_mailbox {
     uint32_t state;                // atomic: AWAKE to SLEEPING and anything to AWAKE by the loop, SLEEPING to WOKEN by others
     uint32_t references;           // atomic
     int eventfd;
-    char padding[64 - 24];         // what only the loop writes stays off the posters' cache line
+    const ct_kernel *_Nullable kernel;   // whose the eventfd is; NULL: Linux
+    char padding[64 - 32];         // what only the loop writes stays off the posters' cache line
     ct_mail *_Nullable taken;      // the loop's thread: oldest first
 };
 _Static_assert(offsetof(struct ct_mailbox, taken) == 64, "a cache line further on");
@@ -47,13 +45,13 @@ static bool mail_is_none(const ct_mail *_Nullable mail) { return mail == NULL ||
 
 ct_mailbox *ct_mailbox_create(ct_failure *failure) {
     ct_mailbox *mailbox = ct_memory_allocate(sizeof *mailbox);
-    int fd = mailbox ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    int fd = mailbox ? sys_eventfd() : -1;
     if (fd < 0) {
         ct_fail(failure, CT_CALL_EVENTFD, mailbox ? errno : ENOMEM);
         ct_memory_free(mailbox, sizeof *mailbox);
         return NULL;
     }
-    *mailbox = (ct_mailbox){.references = 1, .eventfd = fd};
+    *mailbox = (ct_mailbox){.references = 1, .eventfd = fd, .kernel = ct_kernel_here};
     return mailbox;
 }
 
@@ -69,7 +67,8 @@ void ct_mailbox_release(ct_mailbox *mailbox) {
     ct_assert(left != UINT32_MAX);
     if (left != 0) return;
     ct_assert(mail_is_none(mailbox->incoming) && !mailbox->taken);
-    close(mailbox->eventfd);
+    if (ct_unlikely(mailbox->kernel != NULL)) mailbox->kernel->eventfd_close(mailbox->kernel, mailbox->eventfd);
+    else close(mailbox->eventfd);
     ct_memory_free(mailbox, sizeof *mailbox);
 }
 
@@ -80,6 +79,10 @@ void ct_mailbox_wake(ct_mailbox *mailbox) {
     uint32_t sleeping = CT_SLEEPING;
     if (!__atomic_compare_exchange_n(&mailbox->state, &sleeping, CT_WOKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         return;
+    if (ct_unlikely(mailbox->kernel != NULL)) {
+        mailbox->kernel->eventfd_write(mailbox->kernel, mailbox->eventfd);
+        return;
+    }
     uint64_t one = 1;
     ssize_t written;
     do written = write(mailbox->eventfd, &one, sizeof one);

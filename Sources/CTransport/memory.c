@@ -1,5 +1,5 @@
 // Where memory comes from: jemalloc behind the trait "Jemalloc", malloc otherwise (sanitizers exclude jemalloc).
-#include "internal.h"
+#include "system.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #define CT_PAGE 4096u
 
 void *ct_memory_allocate(uint64_t size) {
+    if (ct_simulated && ct_kernel_here->refuses_memory(size)) return NULL;
 #if CT_JEMALLOC
     return mallocx(size, 0);
 #else
@@ -24,6 +25,7 @@ void *ct_memory_allocate(uint64_t size) {
 
 void *ct_memory_allocate_pages(uint64_t size) {
     ct_assert(size % CT_PAGE == 0);
+    if (ct_simulated && ct_kernel_here->refuses_memory(size)) return NULL;
 #if CT_JEMALLOC
     return mallocx(size, MALLOCX_ALIGN(CT_PAGE));
 #else

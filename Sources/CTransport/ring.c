@@ -12,19 +12,25 @@ int ct_ring_setup(ct_ring *ring, uint32_t entries, uint32_t completions, ct_fail
         .flags = CT_RING_FLAGS,
         .cq_entries = completions,
     };
-    int result = io_uring_queue_init_params(entries, &ring->io, &parameters);
+    int result = ct_simulated ? ct_kernel_here->uring_setup(entries, &ring->io, &parameters)
+                              : io_uring_queue_init_params(entries, &ring->io, &parameters);
     if (result < 0) {
         ct_fail(failure, CT_CALL_IO_URING_SETUP, result);
         return result;
     }
     // A fork would share the ring with a child that must not touch it.
-    io_uring_ring_dontfork(&ring->io);
+    if (!ct_simulated) io_uring_ring_dontfork(&ring->io);
     ring->enter_flags = IORING_ENTER_EXT_ARG;
     if (parameters.features & CT_IORING_FEAT_NO_IOWAIT) ring->enter_flags |= CT_IORING_ENTER_NO_IOWAIT;
     return 0;
 }
 
 int ct_ring_enable(ct_ring *ring, ct_failure *failure) {
+    if (ct_simulated) {
+        int result = ct_kernel_here->uring_enable(&ring->io);
+        if (result < 0) ct_fail(failure, CT_CALL_IO_URING_REGISTER, result);
+        return result;
+    }
     // io_uring_enable_rings(), which liburing 2.3 forgot to export from its shared library.
     int result = io_uring_register((unsigned)ring->io.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     if (result < 0) {
@@ -36,7 +42,10 @@ int ct_ring_enable(ct_ring *ring, ct_failure *failure) {
     return 0;
 }
 
-void ct_ring_close(ct_ring *ring) { io_uring_queue_exit(&ring->io); }
+void ct_ring_close(ct_ring *ring) {
+    if (ct_simulated) ct_kernel_here->uring_exit(&ring->io);
+    else io_uring_queue_exit(&ring->io);
+}
 
 static int ring_enter(ct_ring *ring, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
     struct io_uring_sq *sq = &ring->io.sq;
@@ -44,6 +53,10 @@ static int ring_enter(ct_ring *ring, uint32_t submit, uint32_t wait, uint32_t fl
     // Read by the kernel inside the system call below, on this thread: it has the entries in any case. A release all the same,
     // because the kernel loads it with an acquire.
     __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
+    if (ct_simulated) {
+        int result = ct_kernel_here->uring_enter(&ring->io, submit, wait, ring->enter_flags | flags, timeout);
+        return result >= 0 || result == -ETIME ? 0 : result;
+    }
     struct __kernel_timespec time = {
         .tv_sec = (long long)(timeout / 1000000000ull),
         .tv_nsec = (long long)(timeout % 1000000000ull),
@@ -79,7 +92,8 @@ int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, 
     // The field is called pad in liburing 2.3 and flags since kernel 6.4; the ABI is the same.
     uint16_t flags = incremental ? CT_IOU_PBUF_RING_INC : 0;
     memcpy((char *)&registration + offsetof(struct io_uring_buf_reg, bgid) + sizeof registration.bgid, &flags, 2);
-    int result = io_uring_register_buf_ring(&ring->io, &registration, 0);
+    int result = ct_simulated ? ct_kernel_here->uring_register_buffers(&ring->io, &registration)
+                              : io_uring_register_buf_ring(&ring->io, &registration, 0);
     if (result < 0) {
         munmap(memory, size);
         return result;
@@ -90,7 +104,8 @@ int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, 
 
 void ct_buffer_ring_close(ct_ring *ring, ct_buffer_ring *buffers) {
     if (!buffers->ring) return;
-    io_uring_unregister_buf_ring(&ring->io, buffers->group);
+    if (ct_simulated) ct_kernel_here->uring_unregister_buffers(&ring->io, buffers->group);
+    else io_uring_unregister_buf_ring(&ring->io, buffers->group);
     munmap(buffers->ring, buffers->entries * sizeof(struct io_uring_buf));
     buffers->ring = NULL;
 }

@@ -2,7 +2,7 @@
 #ifndef CT_RING_H
 #define CT_RING_H
 
-#include "internal.h"
+#include "system.h"
 
 #if !__has_include(<liburing.h>)
 #error "SwiftTransport needs liburing: apt-get install liburing-dev"

@@ -10,9 +10,7 @@
 //
 // A descriptor is never closed while an operation is in flight: that sends no FIN, and the kernel may write into
 // memory that was given back.
-#include "internal.h"
-
-#include <unistd.h>
+#include "system.h"
 
 #define CT_DISCARD_PIECE (32u * 1024)
 #define CT_DISCARD_PIECES_PER_TURN 16u      // for all that close
@@ -179,7 +177,7 @@ static bool slot_discard_input(ct_slot *slot, uint32_t *pieces) {
     char nobodys[CT_DISCARD_PIECE];
     for (; *pieces > 0; --*pieces) {
         // MSG_TRUNC: TCP throws the bytes away without copying them.
-        ssize_t length = recv(slot->fd, nobodys, sizeof nobodys, MSG_DONTWAIT | MSG_TRUNC);
+        ssize_t length = sys_recv(slot->fd, nobodys, sizeof nobodys, MSG_DONTWAIT | MSG_TRUNC);
         if (length == 0 || (length < 0 && errno != EINTR)) return true;
     }
     return ++slot->discards >= CT_DISCARD_TURNS_MAX;
@@ -188,7 +186,7 @@ static bool slot_discard_input(ct_slot *slot, uint32_t *pieces) {
 // True when nothing is left of the slot but its CLOSED event.
 static bool slot_close_descriptor(ct_loop *loop, ct_slot *slot) {
     loop->engine->forget(loop, slot);
-    close(slot->fd);
+    sys_close(slot->fd);
     slot->fd = -1;
     if (ct_slot_is_quiet(slot)) return true;
     slot_become(slot, CT_SLOT_NOTIFYING);

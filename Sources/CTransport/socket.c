@@ -1,22 +1,19 @@
 // Sockets, their options and addresses.
-#include "internal.h"
+#include "system.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 int ct_socket_open(int family, ct_failure *failure) {
     // Blocking: O_NONBLOCK makes some io_uring sends return a spurious EAGAIN, and the engines pass MSG_DONTWAIT where
     // they need it.
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = sys_socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         ct_fail(failure, CT_CALL_SOCKET, errno);
         return -failure->error;
@@ -25,13 +22,13 @@ int ct_socket_open(int family, ct_failure *failure) {
 }
 
 int ct_socket_bind(int fd, const ct_address *address, ct_failure *failure) {
-    if (bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0) return 0;
+    if (sys_bind(fd, (const struct sockaddr *)&address->storage, address->length) == 0) return 0;
     ct_fail(failure, CT_CALL_BIND, errno);
     return -failure->error;
 }
 
 int ct_socket_listen(int fd, int backlog, ct_failure *failure) {
-    if (listen(fd, backlog) == 0) return 0;
+    if (sys_listen(fd, backlog) == 0) return 0;
     ct_fail(failure, CT_CALL_LISTEN, errno);
     return -failure->error;
 }
@@ -39,53 +36,48 @@ int ct_socket_listen(int fd, int backlog, ct_failure *failure) {
 // The socket blocks before and after, see ct_socket_open().
 int ct_socket_connect_at_once(int fd, const struct sockaddr *address, socklen_t length) {
     int on = 1, off = 0;
-    if (ioctl(fd, FIONBIO, &on) < 0) return -errno;
-    int result = connect(fd, address, length) == 0 ? 0 : -errno;
-    if (ioctl(fd, FIONBIO, &off) < 0 && result == 0) result = -errno;
+    if (sys_ioctl(fd, FIONBIO, &on) < 0) return -errno;
+    int result = sys_connect(fd, address, length) == 0 ? 0 : -errno;
+    if (sys_ioctl(fd, FIONBIO, &off) < 0 && result == 0) result = -errno;
     return result == -EINTR ? -EAGAIN : result;
 }
 
 int ct_socket_set_int(int fd, int level, int name, int value) {
-    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
+    return sys_setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
 int ct_socket_set_linger(int fd, bool on, int seconds) {
     struct linger linger = {.l_onoff = on, .l_linger = seconds};
-    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 ? 0 : -errno;
+    return sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 ? 0 : -errno;
 }
 
-int ct_socket_shutdown_output(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+int ct_socket_shutdown_output(int fd) { return sys_shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+
+void ct_socket_close(int fd) { sys_close(fd); }
 
 bool ct_socket_has_input(int fd) {
     int unread = 0;
-    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+    return sys_ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
 int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count) {
-    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    ssize_t sent;
-    if (count == 1) {
-        sent = send(fd, vectors->iov_base, vectors->iov_len, flags);
-    } else {
-        struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};
-        sent = sendmsg(fd, &message, flags);
-    }
+    ssize_t sent = sys_sendmsg(fd, vectors, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent >= 0 ? (int)sent : -errno;
 }
 
 int ct_socket_unsent(int fd) {
     int bytes = 0;
-    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+    return sys_ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
 }
 
 int ct_socket_local_address(int fd, ct_address *address) {
     *address = (ct_address){.length = sizeof address->storage};
-    return getsockname(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
+    return sys_getsockname(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
 }
 
 int ct_socket_peer_address(int fd, ct_address *address) {
     *address = (ct_address){.length = sizeof address->storage};
-    return getpeername(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
+    return sys_getpeername(fd, (struct sockaddr *)&address->storage, &address->length) == 0 ? 0 : -errno;
 }
 
 int ct_address_parse(const char *host, uint16_t port, ct_address *address) {
@@ -132,6 +124,10 @@ int ct_address_unix(const char *path, uint32_t length, ct_address *address) {
 }
 
 int ct_address_resolve(const char *host, uint16_t port, ct_address *addresses, int capacity, int *system_error) {
+    if (ct_simulated) {
+        *system_error = 0;
+        return ct_kernel_here->resolve(host, port, addresses, capacity);
+    }
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list = NULL;
     char service[8];

@@ -1,13 +1,16 @@
 // Threads and the clock.
-#include "internal.h"
+#include "system.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 
 _Thread_local void *ct_thread_context = NULL;
+_Thread_local const void *ct_thread_stand_in = NULL;
+_Thread_local const ct_kernel *ct_kernel_here = NULL;
+
+void *ct_kernel_driver(void) { return ct_simulated ? ct_kernel_here->driver : NULL; }
 
 typedef struct ct_thread_start_block {
     void (*body)(void *_Nullable);
@@ -58,6 +61,7 @@ int ct_thread_cores(void) {
 }
 
 uint64_t ct_clock_now(void) {
+    if (ct_simulated) return ct_kernel_here->now();
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;

@@ -1,8 +1,6 @@
 // The io_uring engine: what completes becomes an event.
 #include "uring.h"
 
-#include <poll.h>
-
 // Since 6.13 one enter runs at most max(20, wait_nr) deferred items: after a full batch, ask for more without waiting.
 #define CT_DEFERRED_ITEMS_CAP 20u
 // ... unless the batch was heavy: answering what is still in the cache is worth more than a wider batch (measured with
@@ -31,7 +29,7 @@ static void uring_exhausted(ct_loop *loop, ct_slot *slot) {
 static void uring_check_end(ct_loop *loop, ct_slot *slot) {
     if (ct_likely(uring_of(loop)->sees_ends)) slot->uring.socket &= (uint8_t)~CT_SOCKET_UNCHECKED;
     struct pollfd look = {.fd = slot->fd, .events = POLLRDHUP};
-    if (poll(&look, 1, 0) > 0) ct_uring_receive_stop(loop, slot);
+    if (sys_poll_now(&look) > 0) ct_uring_receive_stop(loop, slot);
 }
 
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {

@@ -2,8 +2,6 @@
 // them to the kernel together.
 #include "uring.h"
 
-#include <poll.h>
-
 // ------------------------------------------------------------------------------------------------- submission entries
 
 static CT_COLD void uring_submit(ct_loop *loop) {
@@ -60,7 +58,7 @@ static bool uring_one_shot(ct_slot *slot) {
     if (ct_unlikely(slot->uring.socket == 0)) {
         int family = AF_UNSPEC;
         socklen_t length = sizeof family;
-        getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
+        sys_getsockopt(slot->fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
         bool multishot = family == AF_INET || family == AF_INET6;
         slot->uring.socket = multishot ? CT_SOCKET_KNOWN : CT_SOCKET_KNOWN | CT_SOCKET_ONE_SHOT;
     }
@@ -163,7 +161,7 @@ void ct_uring_interrupt(ct_loop *loop, ct_slot *slot) {
     // shutdown(2) is flat in cost and sends the FIN; a cancel walks a list. It fails when the peer has reset already.
     // A reset must not be preceded by a FIN. With bytes unread the input stays open while they are read away (slot.c).
     bool unread = !slot->reset && ct_socket_has_input(slot->fd);
-    if (!slot->reset && shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR) == 0 && !unread) return;
+    if (!slot->reset && sys_shutdown(slot->fd, unread ? SHUT_WR : SHUT_RDWR) == 0 && !unread) return;
     ct_uring_receive_stop(loop, slot);
     if (slot->sends_in_flight) {
         ct_uring_cancel(loop, slot, CT_OP_SEND);

@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 // How long a loop waits at most while the kernel owes it something.
 #define CT_SHORT_WAIT (1 * CT_NANOS_PER_MILLI)
@@ -116,8 +115,8 @@ uint64_t ct_uring_catch_up(ct_loop *loop, ct_event *events, uint32_t capacity, u
 // Requests hold the file, so that closing it would not end the connection. Connecting a TCP socket to nowhere resets it.
 static void lose_connection(const ct_slot *slot) {
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    connect(slot->fd, &nowhere, sizeof nowhere);
-    shutdown(slot->fd, SHUT_RDWR);
+    sys_connect(slot->fd, &nowhere, sizeof nowhere);
+    sys_shutdown(slot->fd, SHUT_RDWR);
 }
 
 // Connections that were accepted belong to nobody any more.
@@ -126,7 +125,7 @@ static void lose_completions(ct_uring *u) {
     uint32_t tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
     for (uint32_t head = *cq->khead; head != tail; head++) {
         const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
-        if (ct_token_operation(cqe->user_data) == CT_OP_ACCEPT && cqe->res >= 0) close(cqe->res);
+        if (ct_token_operation(cqe->user_data) == CT_OP_ACCEPT && cqe->res >= 0) sys_close(cqe->res);
     }
 }
 

@@ -18,6 +18,14 @@ typedef struct ct_loop ct_loop;
 typedef struct ct_mailbox ct_mailbox;
 typedef struct ct_chunk_pool ct_chunk_pool;
 
+// What gives loops their turns instead of threads of their own, where the kernel of this thread is a simulated one (ct_kernel.h);
+// NULL: Linux, and threads.
+void *_Nullable ct_kernel_driver(void);
+// A loop that does not own its thread: these two stand around everything that is done on it. Between them the loop has no thread,
+// and its functions stop the program as they do on a foreign one.
+void ct_loop_enter(ct_loop *loop, void *_Nullable context);
+void ct_loop_leave(ct_loop *loop);
+
 // ------------------------------------------------------------------------------------------------------ failures
 
 // The call that failed, so that an error can name it. Closed, so that Swift's SystemCall cannot leave one out.
@@ -325,6 +333,8 @@ int ct_socket_connect_at_once(int fd, const struct sockaddr *address, socklen_t 
 int ct_socket_set_int(int fd, int level, int name, int value);
 int ct_socket_set_linger(int fd, bool on, int seconds);
 int ct_socket_shutdown_output(int fd);
+// Only for a socket that no slot has taken over.
+void ct_socket_close(int fd);
 // Bytes (and the end of stream) that the peer's kernel has not acknowledged, on a Unix socket: that the peer has not read.
 int ct_socket_unsent(int fd);
 int ct_socket_local_address(int fd, ct_address *address);

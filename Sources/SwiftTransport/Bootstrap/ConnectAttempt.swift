@@ -170,7 +170,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
         do throws(TransportError) {
             try configuration.apply(to: descriptor, isUnix: address.isUnix)
         } catch {
-            closeDescriptor(descriptor)
+            closeSocket(descriptor)
             throw error
         }
         if address.isUnix {

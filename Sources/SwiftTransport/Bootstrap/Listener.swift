@@ -50,7 +50,7 @@ final class Listener: Endpoint, @unchecked Sendable {
 
     func accepted(_ event: ct_event) {
         if event.result >= 0 {
-            if isClosing { closeDescriptor(event.result) } else { factory.adopt(event.result, acceptedOn: eventLoop) }
+            if isClosing { closeSocket(event.result) } else { factory.adopt(event.result, acceptedOn: eventLoop) }
         }
         guard event.flags & UInt16(CT_EVENT_MORE) == 0, !isClosing else { return }
         switch event.result {
@@ -127,7 +127,7 @@ final class ChildFactory: Sendable {
             return
         }
         if !target.post(ClosureWork { self.open(descriptor, on: $0) }) {
-            closeDescriptor(descriptor)
+            closeSocket(descriptor)
             report(TransportError(.loopShutDown, call: .accept))
         }
     }

@@ -199,7 +199,7 @@ public struct ServerBootstrap: Sendable {
         var failure: TransportError?
         for (loop, descriptor) in zip(loops, sockets.descriptors) {
             guard failure == nil else {
-                closeDescriptor(descriptor)
+                closeSocket(descriptor)
                 continue
             }
             let listener = Listener(eventLoop: loop, factory: factory, file: file) { server.listenerClosed() }
@@ -210,7 +210,7 @@ public struct ServerBootstrap: Sendable {
             case .success(nil): continue
             case .success(let error): failure = error
             case .failure(let error):
-                closeDescriptor(descriptor)
+                closeSocket(descriptor)
                 failure = error.of(.bind)
             }
             server.listenerClosed()
@@ -237,10 +237,11 @@ public struct ServerBootstrap: Sendable {
     private func listen(
         on address: SocketAddress, count: Int, _ configuration: ChannelConfiguration
     ) throws(TransportError) -> (descriptors: [Int32], address: SocketAddress) {
+        LoopDriver.visit(group.loops[0])
         // SO_REUSEPORT would let a second server of the same user share the port in silence. So the port must be free
         // for a socket without it first. That one does not listen, or clients would be let in and thrown out with it.
         if count > 1, address.port != 0 {
-            closeDescriptor(try ListeningSocket.open(address, sharing: false, backlog: nil, configuration))
+            closeSocket(try ListeningSocket.open(address, sharing: false, backlog: nil, configuration))
         }
         var descriptors: [Int32] = []
         var bound = address
@@ -252,7 +253,7 @@ public struct ServerBootstrap: Sendable {
                 if bound.port == 0, !bound.isUnix { bound = try ListeningSocket.address(of: descriptors[0]) }
             }
         } catch {
-            for descriptor in descriptors { closeDescriptor(descriptor) }
+            for descriptor in descriptors { closeSocket(descriptor) }
             throw error
         }
         return (descriptors, bound)
@@ -305,7 +306,7 @@ enum ListeningSocket {
                 throw TransportError(failure)
             }
         } catch {
-            closeDescriptor(descriptor)
+            closeSocket(descriptor)
             throw error
         }
         return descriptor

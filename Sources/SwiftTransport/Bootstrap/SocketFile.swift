@@ -39,7 +39,7 @@ struct SocketFile: Sendable, Equatable {
         var failure = ct_failure()
         let descriptor = ct_socket_open(AF_UNIX, &failure)
         guard descriptor >= 0 else { return false }
-        defer { closeDescriptor(descriptor) }
+        defer { closeSocket(descriptor) }
         return address.withSockaddr { ct_socket_connect_at_once(descriptor, $0, $1) } == -ECONNREFUSED
     }
 
@@ -48,7 +48,7 @@ struct SocketFile: Sendable, Equatable {
     private var isBound: Bool {
         let descriptor = open("/proc/net/unix", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return false }
-        defer { closeDescriptor(descriptor) }
+        defer { closeFile(descriptor) }
         var table: [UInt8] = []
         while true {
             let piece = [UInt8](unsafeUninitializedCapacity: 64 * 1024) {

@@ -59,6 +59,6 @@ final class UnixConnect {
     func giveUp() {
         timer?.disarm(on: loop)
         timer = nil
-        if descriptor >= 0 { closeDescriptor(take()) }
+        if descriptor >= 0 { closeSocket(take()) }
     }
 }

@@ -28,7 +28,7 @@ extension Endpoint {
             let slot = ct_slot_open(eventLoop.core, descriptor, listener, context)
         else {
             reference.release()
-            closeDescriptor(descriptor)
+            closeSocket(descriptor)
             throw TransportError(eventLoop.own.phase == .running ? .outOfMemory : .loopShutDown)
         }
         self.slot = slot

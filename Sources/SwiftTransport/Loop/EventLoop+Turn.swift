@@ -7,35 +7,47 @@ extension EventLoop {
     /// Pieces of work and jobs a turn runs at most before connections get their turn again.
     static let workPerTurn = 256
 
+    /// What a loop keeps from turn to turn.
+    struct Turns {
+        let events = UnsafeMutablePointer<ct_event>.allocate(capacity: EventLoop.eventsPerTurn)
+        let messages = UnsafeMutablePointer<ct_message>.allocate(capacity: EventLoop.workPerTurn)
+        var spinEnd: UInt64 = 0
+        var workLeft = false
+
+        func deallocate() {
+            events.deallocate()
+            messages.deallocate()
+        }
+    }
+
     /// The body of the loop's thread. Returns when the loop has shut down.
     func runUntilShutDown() {
         assertOnLoop()
-        let events = UnsafeMutablePointer<ct_event>.allocate(capacity: Self.eventsPerTurn)
-        let messages = UnsafeMutablePointer<ct_message>.allocate(capacity: Self.workPerTurn)
-        var spinEnd: UInt64 = 0
-        var workLeft = false
-        while !hasFinished {
-            let isBusy = workLeft || own.dirty.count > 0 || own.completions.count > 0
-            let deadline = isBusy || ct_loop_now(core) < spinEnd ? 0 : UInt64.max
-            let count = ct_loop_run_once(core, deadline, events, UInt32(Self.eventsPerTurn))
-            beginLap()
-            for index in 0..<Int(count) {
-                dispatch(events[index])
-                endLap(events[index])
-            }
-            if own.readers.count > 0 { completeReads() }
-            workLeft = runWork(messages)
-            tellCompletions()
-            endLap("the completion of a write")
-            if own.dirty.count > 0 { flushDirty() }
-            noteEndOfTurn()
-            if !own.removedContexts.isEmpty { releaseRemovedContexts() }
-            // Busy polling, when asked for: after something happened, the next turns do not sleep.
-            if options.spinNanoseconds > 0, count > 0 { spinEnd = ct_loop_now(core) &+ options.spinNanoseconds }
+        var turns = Turns()
+        while !hasFinished { takeTurn(&turns) }
+        finish(turns.messages)
+        turns.deallocate()
+    }
+
+    @inline(__always)
+    func takeTurn(_ turns: inout Turns) {
+        let isBusy = turns.workLeft || own.dirty.count > 0 || own.completions.count > 0
+        let deadline = isBusy || ct_loop_now(core) < turns.spinEnd ? 0 : UInt64.max
+        let count = ct_loop_run_once(core, deadline, turns.events, UInt32(Self.eventsPerTurn))
+        beginLap()
+        for index in 0..<Int(count) {
+            dispatch(turns.events[index])
+            endLap(turns.events[index])
         }
-        events.deallocate()
-        finish(messages)
-        messages.deallocate()
+        if own.readers.count > 0 { completeReads() }
+        turns.workLeft = runWork(turns.messages)
+        tellCompletions()
+        endLap("the completion of a write")
+        if own.dirty.count > 0 { flushDirty() }
+        noteEndOfTurn()
+        if !own.removedContexts.isEmpty { releaseRemovedContexts() }
+        // Busy polling, when asked for: after something happened, the next turns do not sleep.
+        if options.spinNanoseconds > 0, count > 0 { turns.spinEnd = ct_loop_now(core) &+ options.spinNanoseconds }
     }
 
     private func dispatch(_ event: ct_event) {
@@ -132,9 +144,9 @@ extension EventLoop {
 
     // MARK: The end
 
-    private var hasFinished: Bool { own.phase == .closing && own.channels.count == 0 }
+    var hasFinished: Bool { own.phase == .closing && own.channels.count == 0 }
 
-    private func finish(_ messages: UnsafeMutablePointer<ct_message>) {
+    func finish(_ messages: UnsafeMutablePointer<ct_message>) {
         ct_mailbox_close(core)
         // What was posted before the door shut is still done; who posts now, on this thread too, is told that the loop is gone.
         own.phase = .ended

@@ -65,9 +65,7 @@ public final class EventLoopGroup: Sendable {
         var started: [EventLoop] = []
         do throws(TransportError) {
             for index in 0..<max(1, count) {
-                let loop = try EventLoop(index: index, options: options)
-                try LoopThread.start(loop)
-                started.append(loop)
+                started.append(try LoopThread.make(index, options))
             }
         } catch {
             for loop in started { loop.beginShutdown(LoopShutdown(), within: .zero) }
@@ -110,6 +108,14 @@ public final class EventLoopGroup: Sendable {
     }
 }
 
+extension EventLoop {
+    /// On the thread that will run it.
+    func start() throws(TransportError) {
+        var failure = ct_failure()
+        guard ct_loop_start(core, context, &failure) >= 0 else { throw TransportError(failure) }
+    }
+}
+
 /// Starts the thread of a loop and waits until the loop says whether it runs.
 enum LoopThread {
     private final class Start {
@@ -128,7 +134,15 @@ enum LoopThread {
         }
     }
 
-    static func start(_ loop: EventLoop) throws(TransportError) {
+    /// Makes a loop and starts its thread, unless this thread's kernel has loops without threads.
+    static func make(_ index: Int, _ options: LoopOptions) throws(TransportError) -> EventLoop {
+        if let driver = LoopDriver.current { return try driver.makeLoop(index: index, options: options) }
+        let loop = try EventLoop(index: index, options: options)
+        try start(loop)
+        return loop
+    }
+
+    private static func start(_ loop: EventLoop) throws(TransportError) {
         let start = Start(loop)
         let context = Unmanaged.passRetained(start)
         let result = ct_thread_start(
@@ -149,10 +163,13 @@ enum LoopThread {
     /// On the new thread. The loop, if it has begun; who waits is told in either case.
     private static func begin(_ start: Start) -> EventLoop? {
         let loop = start.loop
-        var failure = ct_failure()
-        let result = ct_loop_start(loop.core, loop.context, &failure)
-        if result < 0 { start.error = TransportError(failure) }
-        sem_post(start.done)
-        return result < 0 ? nil : loop
+        defer { sem_post(start.done) }
+        do throws(TransportError) {
+            try loop.start()
+            return loop
+        } catch {
+            start.error = error
+            return nil
+        }
     }
 }

@@ -60,7 +60,7 @@ public final class FileRegion: Sendable {
         do throws(TransportError) {
             size = try Self.size(of: descriptor)
         } catch {
-            closeDescriptor(descriptor)
+            closeFile(descriptor)
             throw error.about(path)
         }
         self.init(descriptor, 0, size, closing: true, path: path)
@@ -75,7 +75,7 @@ public final class FileRegion: Sendable {
     }
 
     deinit {
-        if ownsDescriptor { closeDescriptor(descriptor) }
+        if ownsDescriptor { closeFile(descriptor) }
     }
 
     // MARK: What it is

@@ -1,0 +1,145 @@
+// epoll(7), edge-triggered: what became ready is told once.
+#include "world.h"
+
+typedef struct sim_epoll {
+    sim_file file;
+    sim_watch *_Nullable ready_head;
+    sim_watch *_Nullable ready_tail;
+} sim_epoll;
+
+static void list_ready(sim_watch *watch) {
+    if (watch->ready) return;
+    sim_epoll *epoll = watch->epoll;
+    watch->ready = true;
+    watch->next_ready = NULL;
+    if (epoll->ready_tail) epoll->ready_tail->next_ready = watch;
+    else epoll->ready_head = watch;
+    epoll->ready_tail = watch;
+}
+
+static void unlist(sim_watch *watch) {
+    if (!watch->ready) return;
+    sim_epoll *epoll = watch->epoll;
+    sim_watch *before = NULL;
+    for (sim_watch *at = epoll->ready_head; at != watch; at = at->next_ready) before = at;
+    if (before) before->next_ready = watch->next_ready;
+    else epoll->ready_head = watch->next_ready;
+    if (epoll->ready_tail == watch) epoll->ready_tail = before;
+    watch->ready = false;
+}
+
+void sim_epoll_wake(sim_world *world, sim_file *file) {
+    (void)world;
+    for (sim_watch *watch = file->watches; watch; watch = watch->next) list_ready(watch);
+}
+
+void sim_epoll_forget(sim_world *world, sim_file *file) {
+    (void)world;
+    while (file->watches) {
+        sim_watch *watch = file->watches;
+        file->watches = watch->next;
+        unlist(watch);
+        free(watch);
+    }
+}
+
+bool sim_epoll_has_news(const sim_file *file) { return ((const sim_epoll *)file)->ready_head != NULL; }
+
+void sim_epoll_free(sim_world *world, sim_file *file) {
+    sim_epoll *epoll = (sim_epoll *)file;
+    // What it still looks at outlives it.
+    for (uint32_t i = 0; i < world->file_count; i++) {
+        sim_file *other = world->files[i];
+        for (sim_watch **place = other ? &other->watches : NULL; place && *place;) {
+            sim_watch *watch = *place;
+            if (watch->epoll != epoll) {
+                place = &watch->next;
+                continue;
+            }
+            *place = watch->next;
+            free(watch);
+        }
+    }
+    if (world->loop && world->loop->waiter == file) world->loop->waiter = NULL;
+    free(epoll);
+}
+
+static int call_create(void) {
+    sim_world *world = sim_here;
+    sim_epoll *epoll = calloc(1, sizeof *epoll);
+    int fd = epoll ? sim_file_open(world, &epoll->file, SIM_EPOLL) : -1;
+    if (fd < 0) free(epoll);
+    else if (world->loop) world->loop->waiter = &epoll->file;
+    return fd;
+}
+
+static int call_control(int fd, int operation, int other, struct epoll_event *event) {
+    sim_world *world = sim_here;
+    world->statistics.calls++;
+    sim_epoll *epoll = (sim_epoll *)sim_file_of(world, fd);
+    sim_file *file = sim_file_of(world, other);
+    if (!epoll || epoll->file.kind != SIM_EPOLL || !file) {
+        errno = EBADF;
+        return -1;
+    }
+    sim_watch **place = &file->watches;
+    while (*place && (*place)->epoll != epoll) place = &(*place)->next;
+    if ((operation == EPOLL_CTL_ADD) == (*place != NULL)) {
+        errno = *place ? EEXIST : ENOENT;
+        return -1;
+    }
+    if (operation == EPOLL_CTL_DEL) {
+        sim_watch *watch = *place;
+        *place = watch->next;
+        unlist(watch);
+        free(watch);
+        return 0;
+    }
+    sim_watch *watch = calloc(1, sizeof *watch);
+    if (!watch) {
+        errno = ENOMEM;
+        return -1;
+    }
+    *watch = (sim_watch){.next = file->watches, .epoll = epoll, .file = file, .events = event->events, .data = event->data};
+    file->watches = watch;
+    if (sim_file_readiness(world, file) & (watch->events | EPOLLERR | EPOLLHUP)) list_ready(watch);
+    return 0;
+}
+
+static int call_wait(int fd, struct epoll_event *events, int capacity, uint64_t timeout) {
+    sim_world *world = sim_here;
+    world->statistics.calls++;
+    world->suspended = false;
+    sim_epoll *epoll = (sim_epoll *)sim_file_of(world, fd);
+    if (sim_chance(world, world->faults.enter_interrupted)) {
+        errno = EINTR;
+        return -1;
+    }
+    int count = 0;
+    sim_watch *last = epoll->ready_tail;
+    for (bool more = last != NULL; more && count < capacity;) {
+        sim_watch *watch = epoll->ready_head;
+        more = watch != last;
+        unlist(watch);
+        uint32_t bits = sim_file_readiness(world, watch->file) & (watch->events | EPOLLERR | EPOLLHUP);
+        if (bits == 0) continue;
+        sim_note(world, SIM_T_EDGE, (uint64_t)watch->file->fd << 32 | bits);
+        events[count++] = (struct epoll_event){.events = bits, .data = watch->data};
+        // The same again, though nothing happened in between.
+        if (sim_chance(world, world->faults.spurious_edge)) list_ready(watch);
+    }
+    if (count > 0 || timeout == 0) return count;
+    if (sim_chance(world, world->faults.wakes_for_nothing)) return 0;
+    sim_loop *loop = world->loop;
+    uint64_t end = timeout < SIM_FOREVER - world->now ? world->now + timeout : SIM_FOREVER;
+    if (!loop || (loop->suspended && world->now >= loop->deadline)) return 0;
+    loop->deadline = end;
+    world->suspended = true;
+    return 0;
+}
+
+void sim_fill_in_epoll(ct_kernel *kernel) {
+    kernel->epoll_create = call_create;
+    kernel->epoll_ctl = call_control;
+    kernel->epoll_wait = call_wait;
+}

@@ -1,0 +1,133 @@
+// A network of hosts that is not there: sockets, TCP, io_uring, epoll and a clock, all of it decided by one seed. A loop that
+// is made while a world is entered lives in it: its system calls come here instead of to Linux (ct_kernel.h).
+//
+// Everything belongs to the thread that entered the world. Times are nanoseconds.
+#ifndef CSIMULATION_H
+#define CSIMULATION_H
+
+#include <CTransport.h>
+
+#pragma clang assume_nonnull begin
+
+typedef struct sim_world sim_world;
+typedef struct sim_loop sim_loop;
+typedef uint32_t sim_host;      // a number; 0 is the first host
+
+// ---------------------------------------------------------------------------------------------------------- faults
+
+// How often what a kernel may do is done: chances in 65,536 for each time it could be.
+typedef struct sim_faults {
+    uint16_t short_receive;         // a receive is told of fewer bytes than there are
+    uint16_t short_send;            // a send takes fewer bytes than it could
+    uint16_t send_says_again;       // a send says EAGAIN although there is room; an edge follows
+    uint16_t receive_says_again;    // so does a receive
+    uint16_t multishot_ends;        // a multishot request completes without MORE
+    uint16_t no_buffers;            // a receive says ENOBUFS although buffers are there
+    uint16_t enter_interrupted;     // io_uring_enter or epoll_wait says EINTR
+    uint16_t enter_refuses;         // io_uring_enter says EAGAIN, ENOMEM or EBUSY and takes nothing
+    uint16_t enter_takes_part;      // it takes some of what was handed over
+    uint16_t wakes_for_nothing;     // a wait ends early, with nothing
+    uint16_t late_notification;     // a zero-copy notification comes long after the peer has everything
+    uint16_t copies;                // a zero-copy send copies, and says so
+    uint16_t spurious_edge;         // epoll tells of what is not new
+    uint16_t accept_fails;          // EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED
+    uint16_t socket_fails;          // EMFILE, ENFILE, ENOBUFS, ENOMEM
+    uint16_t option_fails;          // setsockopt says ENOBUFS
+    uint16_t connect_fails;         // EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH at once
+    uint16_t memory_fails;          // an allocation of the C core says NULL
+    uint16_t packet_lost;
+    uint16_t packet_late;           // a packet takes up to 16 times as long
+    uint16_t connection_reset;      // a packet becomes a reset of its connection, both ways
+    uint16_t completions_dropped;   // the kernel had no memory for completions
+} sim_faults;
+
+// What the kernel of this world can do.
+typedef struct sim_kernel_traits {
+    bool incremental_buffers;
+    bool sees_ends;
+    bool send_zero_copy;
+    bool uring;
+} sim_kernel_traits;
+
+typedef struct sim_statistics {
+    uint64_t packets, packets_lost, bytes, connections, resets, timeouts, calls, faults;
+} sim_statistics;
+
+// ---------------------------------------------------------------------------------------------------------- worlds
+
+sim_world *_Nullable sim_world_create(uint64_t seed, sim_kernel_traits traits);
+// With all sockets; no loop of it may be left.
+void sim_world_destroy(sim_world *world);
+// Comes back from ct_kernel_driver().
+void sim_world_set_driver(sim_world *world, void *_Nullable driver);
+// From here on everything this thread asks of a kernel is asked of this one, on behalf of `host`.
+void sim_world_enter(sim_world *world);
+void sim_world_leave(sim_world *world);
+void sim_world_set_host(sim_world *world, sim_host host);
+sim_host sim_world_current_host(const sim_world *world);
+
+// True once after somebody outside of the world, on another thread, posted to a loop in it. Any thread.
+bool sim_world_was_posted_to(sim_world *world);
+
+uint64_t sim_now(const sim_world *world);
+// Below `bound`, from the seed.
+uint32_t sim_draw(sim_world *world, uint32_t bound);
+sim_faults *sim_faults_of(sim_world *world);
+const sim_statistics *sim_statistics_of(const sim_world *world);
+// Adds to what the run is known by.
+void sim_note(sim_world *world, uint32_t what, uint64_t value);
+uint64_t sim_trace_hash(const sim_world *world);
+// The last things that happened, one a line; the number of characters, without the zero.
+uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity);
+
+// ------------------------------------------------------------------------------------------------------------- tasks
+
+// Swift's runtime gives jobs without an executor of their own to the pool of the process. Those that come from a thread that has
+// entered a world are given to `take` instead; with a delay in nanoseconds, and 0 for none.
+typedef void (*sim_job_taker)(void *_Nullable context, void *job, uint64_t delay);
+void sim_world_take_jobs(sim_world *world, sim_job_taker _Nullable take, void *_Nullable context);
+// Once per process, before the first world is entered.
+void sim_jobs_hook(void);
+
+// ----------------------------------------------------------------------------------------------------------- hosts
+
+// With an address of its own, 10.0.0.1 for the first; `name` is what others look up.
+sim_host sim_host_add(sim_world *world, const char *name);
+uint32_t sim_host_count(const sim_world *world);
+// How many descriptors its programs may have; 0: no limit.
+void sim_host_limit_descriptors(sim_world *world, sim_host host, uint32_t limit);
+uint32_t sim_host_descriptors(const sim_world *world, sim_host host);
+uint32_t sim_host_connections(const sim_world *world, sim_host host);
+// A host that is off neither sends nor receives, and forgets its connections.
+void sim_host_crash(sim_world *world, sim_host host);
+void sim_host_restart(sim_world *world, sim_host host);
+// Every connection from or to the host ends with a reset at both sides.
+void sim_host_reset_connections(sim_world *world, sim_host host);
+
+// One way, from `from` to `to`.
+void sim_link_cut(sim_world *world, sim_host from, sim_host to, bool cut);
+void sim_link_set_delay(sim_world *world, sim_host from, sim_host to, uint64_t nanoseconds);
+void sim_link_set_loss(sim_world *world, sim_host from, sim_host to, uint16_t chance);
+
+// ----------------------------------------------------------------------------------------------------------- loops
+
+// What is made between begin and end belongs to the new loop.
+sim_loop *_Nullable sim_loop_begin(sim_world *world, sim_host host);
+void sim_loop_end_of_making(sim_loop *loop);
+// The loop is gone.
+void sim_loop_forget(sim_loop *loop);
+// Before and after each turn.
+void sim_loop_enter(sim_loop *loop);
+void sim_loop_leave(sim_loop *loop);
+// Whether a turn would find something: it has not been to its end, or what it waits for is there, or its time has come.
+bool sim_loop_is_ready(const sim_loop *loop);
+// When it wants its next turn at the latest; UINT64_MAX: never.
+uint64_t sim_loop_deadline(const sim_loop *loop);
+
+// The time of the next thing that happens by itself; UINT64_MAX: nothing will.
+uint64_t sim_next_event(const sim_world *world);
+// Lets everything happen that is due until `time`, which becomes the present.
+void sim_advance(sim_world *world, uint64_t time);
+
+#pragma clang assume_nonnull end
+#endif

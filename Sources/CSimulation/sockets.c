@@ -1,0 +1,572 @@
+// Sockets as programs see them: the system calls. What goes over the network is tcp.c's.
+#include "world.h"
+
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
+
+#define SIM_SEND_BUFFER (256u * 1024)
+#define SIM_RECEIVE_BUFFER (128u * 1024)
+#define SIM_BUFFER_LEAST 4608u
+#define SIM_PORT_FIRST 32768u
+#define SIM_PORT_LAST 60999u
+
+static int fail(int error) {
+    errno = error;
+    return -1;
+}
+
+// One of `errors`, told with `chance`; 0: none.
+static int chosen_error(sim_world *world, uint16_t chance, const int *errors, uint32_t count) {
+    if (!sim_chance(world, chance)) return 0;
+    int error = errors[sim_random_below(&world->random, count)];
+    sim_note(world, SIM_T_FAULT, (uint64_t)error);
+    return error;
+}
+
+// -------------------------------------------------------------------------------------------------- the table of sockets
+
+sim_socket *sim_socket_at(sim_world *world, sim_handle handle) {
+    if (handle.index == 0 || handle.index > world->socket_count) return NULL;
+    return world->generations[handle.index - 1] == handle.generation ? world->sockets[handle.index - 1] : NULL;
+}
+
+sim_socket *sim_socket_create(sim_world *world, sim_host host) {
+    sim_socket *socket = calloc(1, sizeof *socket);
+    uint32_t index = 0;
+    if (world->free_socket_count > 0) {
+        index = world->free_sockets[--world->free_socket_count];
+    } else {
+        uint32_t capacity = world->socket_capacity;
+        if (!socket || !sim_grow(&world->generations, &capacity, world->socket_count + 1, sizeof *world->generations) ||
+            !sim_grow(&world->sockets, &world->socket_capacity, world->socket_count + 1, sizeof *world->sockets)) {
+            free(socket);
+            return NULL;
+        }
+        index = world->socket_count++;
+    }
+    if (!socket) return NULL;
+    world->sockets[index] = socket;
+    socket->self = (sim_handle){index + 1, world->generations[index]};
+    socket->file.kind = SIM_SOCKET;
+    socket->file.host = host;
+    socket->file.fd = -1;
+    socket->send_buffer = SIM_SEND_BUFFER;
+    socket->receive_buffer = SIM_RECEIVE_BUFFER;
+    return socket;
+}
+
+void sim_socket_free(sim_world *world, sim_socket *socket) {
+    uint32_t index = socket->self.index - 1;
+    if (socket->state == SIM_CONNECTED) world->machines[socket->file.host].connections--;
+    sim_tcp_stop_timer(world, socket);
+    sim_segments_free(world, socket);
+    while (socket->pieces) {
+        sim_piece *piece = socket->pieces;
+        socket->pieces = piece->next;
+        free(piece);
+    }
+    world->sockets[index] = NULL;
+    world->generations[index]++;
+    if (sim_grow(&world->free_sockets, &world->free_socket_capacity, world->free_socket_count + 1, sizeof *world->free_sockets))
+        world->free_sockets[world->free_socket_count++] = index;
+    free(socket);
+}
+
+// ------------------------------------------------------------------------------------------------------------ readiness
+
+uint32_t sim_socket_room(const sim_socket *socket) {
+    uint64_t used = socket->written - socket->acknowledged;
+    return used < socket->send_buffer ? (uint32_t)(socket->send_buffer - used) : 0;
+}
+
+static bool is_readable(const sim_socket *socket) {
+    if (socket->state == SIM_LISTENING) return socket->queue_head != NULL;
+    return socket->unread > 0 || socket->input_over || socket->input_shut || socket->error || socket->state == SIM_DEAD;
+}
+
+uint32_t sim_socket_readiness(const sim_socket *socket) {
+    uint32_t bits = is_readable(socket) ? EPOLLIN : 0;
+    if (socket->state == SIM_LISTENING) return bits;
+    bool dead = socket->state == SIM_DEAD;
+    bool over = dead || socket->input_over || socket->input_shut;
+    if (over) bits |= EPOLLRDHUP | EPOLLIN;
+    if (dead || (over && socket->output_shut) || socket->state == SIM_NEW) bits |= EPOLLHUP;
+    if (socket->error) bits |= EPOLLERR;
+    bool connected = socket->state == SIM_CONNECTED;
+    if (dead || socket->output_shut || socket->state == SIM_NEW || (connected && sim_socket_room(socket) > socket->send_buffer / 3))
+        bits |= EPOLLOUT;
+    return bits;
+}
+
+int sim_socket_take_error(sim_socket *socket) {
+    int error = socket->error;
+    socket->error = 0;
+    return error;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- bytes
+
+int64_t sim_socket_receive(sim_world *world, sim_socket *socket, void *memory, size_t length) {
+    if (socket->unread == 0) {
+        if (socket->input_over) return 0;
+        if (socket->error) return -sim_socket_take_error(socket);
+        if (socket->input_shut || socket->state == SIM_DEAD) return 0;
+        return socket->state == SIM_CONNECTED ? -EAGAIN : -ENOTCONN;
+    }
+    size_t taken = 0;
+    while (taken < length && socket->pieces) {
+        sim_piece *piece = socket->pieces;
+        uint32_t part = piece->length - piece->offset;
+        if (part > length - taken) part = (uint32_t)(length - taken);
+        if (memory) memcpy((uint8_t *)memory + taken, piece->bytes + piece->offset, part);
+        taken += part;
+        piece->offset += part;
+        if (piece->offset < piece->length) break;
+        socket->pieces = piece->next;
+        if (!socket->pieces) socket->last_piece = NULL;
+        free(piece);
+    }
+    socket->unread -= (uint32_t)taken;
+    sim_note(world, SIM_T_RECEIVE, taken);
+    sim_tcp_read(world, socket);
+    return (int64_t)taken;
+}
+
+static bool append_segment(sim_socket *socket, const struct iovec *vector, uint32_t length, sim_notification *notification) {
+    sim_segment *segment = malloc(sizeof *segment + (notification ? 0 : length));
+    if (!segment) return false;
+    *segment = (sim_segment){.from = socket->written, .length = length, .notification = notification};
+    if (notification) {
+        notification->references++;
+        segment->bytes = vector->iov_base;
+    } else {
+        segment->bytes = (const uint8_t *)(segment + 1);
+        memcpy(segment + 1, vector->iov_base, length);
+    }
+    if (socket->last_segment) socket->last_segment->next = segment;
+    else socket->segments = segment;
+    socket->last_segment = segment;
+    socket->written += length;
+    return true;
+}
+
+int64_t sim_socket_send(sim_world *world, sim_socket *socket, const struct iovec *vectors, size_t count,
+                        sim_notification *notification) {
+    if (socket->error) return -sim_socket_take_error(socket);
+    if (socket->output_shut || socket->state == SIM_DEAD) return -EPIPE;
+    if (socket->state == SIM_CONNECTING) return -EAGAIN;
+    if (socket->state != SIM_CONNECTED) return -ENOTCONN;
+    uint64_t room = sim_socket_room(socket);
+    if (room == 0) {
+        socket->wants_room = true;
+        return -EAGAIN;
+    }
+    if (sim_chance(world, world->faults.short_send)) room = 1 + sim_random_below(&world->random, (uint32_t)room);
+    uint64_t taken = 0;
+    for (size_t i = 0; i < count && taken < room; i++) {
+        uint64_t part = vectors[i].iov_len < room - taken ? vectors[i].iov_len : room - taken;
+        if (part == 0) continue;
+        if (!append_segment(socket, &vectors[i], (uint32_t)part, notification)) break;
+        taken += part;
+    }
+    if (taken < room) socket->wants_room = false;
+    else socket->wants_room = true;
+    world->statistics.bytes += taken;
+    sim_note(world, SIM_T_SEND, taken);
+    sim_tcp_push(world, socket);
+    return (int64_t)taken;
+}
+
+// ------------------------------------------------------------------------------------------------------------ addresses
+
+static uint16_t address_port(const struct sockaddr_storage *address) {
+    switch (address->ss_family) {
+    case AF_INET: return ntohs(((const struct sockaddr_in *)address)->sin_port);
+    case AF_INET6: return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+    default: return 0;
+    }
+}
+
+static void set_port(struct sockaddr_storage *address, uint16_t port) {
+    if (address->ss_family == AF_INET) ((struct sockaddr_in *)address)->sin_port = htons(port);
+    if (address->ss_family == AF_INET6) ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+}
+
+// 10.x.y.z is host x.y.z - 1, and so is ::ffff:10.x.y.z; 127.0.0.1 and ::1 are the host itself. False: nobody has it.
+static bool host_of(const sim_world *world, const struct sockaddr_storage *address, sim_host *host) {
+    uint32_t number = 0;
+    if (address->ss_family == AF_INET) {
+        number = ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr);
+    } else {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+        if (IN6_IS_ADDR_LOOPBACK(v6)) number = INADDR_LOOPBACK;
+        else if (IN6_IS_ADDR_V4MAPPED(v6)) number = ntohl(v6->s6_addr32[3]);
+    }
+    *host = world->host;
+    if (number >> 24 == 127 || number == INADDR_ANY) return true;
+    *host = (number & 0xFFFFFF) - 1;
+    return number >> 24 == 10 && *host < world->machine_count;
+}
+
+static void own_address(sim_host host, int family, struct sockaddr_storage *address) {
+    uint32_t number = htonl(10u << 24 | (host + 1));
+    *address = (struct sockaddr_storage){.ss_family = (sa_family_t)family};
+    if (family == AF_INET) {
+        ((struct sockaddr_in *)address)->sin_addr.s_addr = number;
+    } else {
+        struct in6_addr *v6 = &((struct sockaddr_in6 *)address)->sin6_addr;
+        v6->s6_addr[10] = v6->s6_addr[11] = 0xFF;
+        v6->s6_addr32[3] = number;
+    }
+}
+
+static socklen_t address_length(const struct sockaddr_storage *address) {
+    return address->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+}
+
+static uint16_t free_port(sim_world *world, sim_host host) {
+    sim_machine *machine = &world->machines[host];
+    if (machine->next_port < SIM_PORT_FIRST || machine->next_port >= SIM_PORT_LAST) machine->next_port = SIM_PORT_FIRST;
+    return machine->next_port++;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- calls
+
+static sim_socket *socket_of(int fd) {
+    sim_world *world = sim_here;
+    world->statistics.calls++;
+    sim_file *file = sim_file_of(world, fd);
+    if (!file) errno = EBADF;
+    else if (file->kind != SIM_SOCKET) errno = ENOTSOCK;
+    else return (sim_socket *)file;
+    return NULL;
+}
+
+static int call_socket(int family, int type, int protocol) {
+    (void)type, (void)protocol;
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    sim_world *world = sim_here;
+    if (family != AF_INET && family != AF_INET6) return fail(EAFNOSUPPORT);
+    int error = chosen_error(world, world->faults.socket_fails, errors, 4);
+    if (error) return fail(error);
+    sim_socket *socket = sim_socket_create(world, world->host);
+    if (!socket) return fail(ENOMEM);
+    socket->local.ss_family = (sa_family_t)family;
+    int fd = sim_file_open(world, &socket->file, SIM_SOCKET);
+    if (fd < 0) sim_socket_free(world, socket);
+    sim_note(world, SIM_T_SOCKET, (uint64_t)fd);
+    return fd;
+}
+
+static bool port_is_taken(const sim_machine *machine, uint16_t port, bool shares) {
+    for (uint32_t i = 0; i < machine->listener_count; i++)
+        if (machine->listeners[i]->port == port && !(shares && machine->listeners[i]->reuse_port)) return true;
+    return false;
+}
+
+static int call_bind(int fd, const struct sockaddr *address, socklen_t length) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    if (socket->is_bound || address->sa_family != socket->local.ss_family) return fail(EINVAL);
+    struct sockaddr_storage wanted = {0};
+    memcpy(&wanted, address, length < sizeof wanted ? length : sizeof wanted);
+    sim_host host;
+    if (!host_of(world, &wanted, &host) || host != socket->file.host) return fail(EADDRNOTAVAIL);
+    uint16_t port = address_port(&wanted);
+    sim_machine *machine = &world->machines[host];
+    if (port == 0) {
+        port = free_port(world, host);
+        while (port_is_taken(machine, port, false)) port = free_port(world, host);
+    }
+    if (port_is_taken(machine, port, socket->reuse_port)) return fail(EADDRINUSE);
+    socket->local = wanted;
+    set_port(&socket->local, port);
+    socket->port = port;
+    socket->is_bound = true;
+    sim_note(world, SIM_T_BIND, port);
+    return 0;
+}
+
+static int call_listen(int fd, int backlog) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    if (!socket->is_bound || (socket->state != SIM_NEW && socket->state != SIM_LISTENING)) return fail(EINVAL);
+    sim_machine *machine = &world->machines[socket->file.host];
+    socket->backlog = backlog > 0 ? (uint32_t)backlog : 1;
+    if (socket->state == SIM_LISTENING) return 0;
+    if (port_is_taken(machine, socket->port, socket->reuse_port)) return fail(EADDRINUSE);
+    if (!sim_grow(&machine->listeners, &machine->listener_capacity, machine->listener_count + 1, sizeof *machine->listeners))
+        return fail(ENOBUFS);
+    machine->listeners[machine->listener_count++] = socket;
+    socket->state = SIM_LISTENING;
+    sim_note(world, SIM_T_LISTEN, socket->port);
+    return 0;
+}
+
+int sim_socket_accept(sim_world *world, sim_socket *socket) {
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED};
+    if (socket->state != SIM_LISTENING) return -EINVAL;
+    sim_socket *child = socket->queue_head;
+    if (!child) return -EAGAIN;
+    int error = chosen_error(world, world->faults.accept_fails, errors, 5);
+    if (error && error != ECONNABORTED) return -error;
+    if (!error) {
+        sim_host before = world->host;
+        world->host = socket->file.host;
+        int opened = sim_file_open(world, &child->file, SIM_SOCKET);
+        world->host = before;
+        if (opened < 0) return -errno;
+    }
+    socket->queue_head = child->next_queued;
+    if (!socket->queue_head) socket->queue_tail = NULL;
+    socket->queued--;
+    child->next_queued = NULL;
+    if (error) {
+        sim_tcp_reset(world, child);
+        sim_socket_free(world, child);
+        return -error;
+    }
+    sim_note(world, SIM_T_ACCEPT, (uint64_t)child->file.fd);
+    return child->file.fd;
+}
+
+static int call_accept(int fd, int flags) {
+    (void)flags;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    int result = sim_socket_accept(sim_here, socket);
+    return result < 0 ? fail(-result) : result;
+}
+
+int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockaddr *address, socklen_t length) {
+    static const int errors[] = {EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ENOBUFS};
+    // Connecting to nowhere ends what there is.
+    if (address->sa_family == AF_UNSPEC) {
+        if (socket->state == SIM_CONNECTED || socket->state == SIM_CONNECTING) {
+            sim_tcp_reset(world, socket);
+            socket->error = 0;
+        }
+        return 0;
+    }
+    switch (socket->state) {
+    case SIM_CONNECTED: return -EISCONN;
+    case SIM_CONNECTING: return -EALREADY;
+    case SIM_NEW: break;
+    case SIM_DEAD: return socket->error ? -sim_socket_take_error(socket) : -ECONNABORTED;
+    default: return -EINVAL;
+    }
+    if (address->sa_family != socket->local.ss_family) return -EAFNOSUPPORT;
+    memcpy(&socket->remote, address, length < sizeof socket->remote ? length : sizeof socket->remote);
+    int error = chosen_error(world, world->faults.connect_fails, errors, 4);
+    if (error) return -error;
+    sim_host before = world->host;
+    world->host = socket->file.host;
+    bool known = host_of(world, &socket->remote, &socket->remote_host);
+    world->host = before;
+    if (!known) return -ENETUNREACH;
+    if (!socket->is_bound) {
+        socket->port = free_port(world, socket->file.host);
+        own_address(socket->file.host, socket->local.ss_family, &socket->local);
+        set_port(&socket->local, socket->port);
+        socket->is_bound = true;
+    }
+    sim_note(world, SIM_T_CONNECT, (uint64_t)socket->remote_host << 16 | address_port(&socket->remote));
+    sim_tcp_connect(world, socket);
+    return -EINPROGRESS;
+}
+
+static int call_connect(int fd, const struct sockaddr *address, socklen_t length) {
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    int result = sim_socket_connect(sim_here, socket, address, length);
+    return result < 0 ? fail(-result) : 0;
+}
+
+static ssize_t call_recv(int fd, void *memory, size_t length, int flags) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    if (socket->unread > 0 && length > 1 && sim_chance(world, world->faults.short_receive))
+        length = 1 + sim_random_below(&world->random, (uint32_t)length - 1);
+    if (sim_chance(world, world->faults.receive_says_again)) {
+        // There is more, and an edge will say so.
+        sim_epoll_wake(world, &socket->file);
+        return fail(EAGAIN);
+    }
+    int64_t result = sim_socket_receive(world, socket, flags & MSG_TRUNC ? NULL : memory, length);
+    return result < 0 ? fail((int)-result) : (ssize_t)result;
+}
+
+static ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) {
+    (void)flags;
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    if (sim_chance(world, world->faults.send_says_again)) {
+        sim_epoll_wake(world, &socket->file);
+        return fail(EAGAIN);
+    }
+    int64_t result = sim_socket_send(world, socket, message->msg_iov, message->msg_iovlen, NULL);
+    return result < 0 ? fail((int)-result) : (ssize_t)result;
+}
+
+static int call_shutdown(int fd, int how) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    sim_note(world, SIM_T_SHUTDOWN, (uint64_t)how);
+    if (socket->state == SIM_CONNECTING) {
+        sim_tcp_die(world, socket, 0);
+        return 0;
+    }
+    if (socket->state != SIM_CONNECTED) return fail(ENOTCONN);
+    if (how != SHUT_WR) socket->input_shut = true;
+    if (how != SHUT_RD && !socket->output_shut) {
+        socket->output_shut = true;
+        sim_tcp_push(world, socket);
+    }
+    sim_file_wake(world, &socket->file, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+    return 0;
+}
+
+// The last descriptor is closed, and no request of a ring has the socket any more.
+void sim_socket_closed(sim_world *world, sim_socket *socket) {
+    socket->is_orphan = true;
+    switch (socket->state) {
+    case SIM_LISTENING: {
+        sim_machine *machine = &world->machines[socket->file.host];
+        for (uint32_t i = 0; i < machine->listener_count; i++)
+            if (machine->listeners[i] == socket) machine->listeners[i--] = machine->listeners[--machine->listener_count];
+        for (sim_socket *lists[] = {socket->queue_head, socket->half_open}, **list = lists; list < lists + 2; list++) {
+            while (*list) {
+                sim_socket *child = *list;
+                *list = child->next_queued;
+                sim_tcp_reset(world, child);
+                sim_socket_free(world, child);
+            }
+        }
+        sim_socket_free(world, socket);
+        return;
+    }
+    case SIM_CONNECTED:
+        if (socket->no_linger || socket->unread > 0) {
+            sim_tcp_reset(world, socket);
+            sim_socket_free(world, socket);
+            return;
+        }
+        socket->output_shut = true;
+        // It may be over, and gone, with this.
+        sim_tcp_push(world, socket);
+        return;
+    case SIM_CONNECTING: sim_tcp_reset(world, socket);
+    // Falls through.
+    default: sim_socket_free(world, socket);
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------------- options
+
+static uint32_t clamped(int value) {
+    uint32_t doubled = value > 0 ? (uint32_t)value * 2 : 0;
+    return doubled < SIM_BUFFER_LEAST ? SIM_BUFFER_LEAST : doubled;
+}
+
+// Those that mean something here are remembered; the others are taken and forgotten.
+static int call_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    static const int errors[] = {ENOBUFS, ENOMEM};
+    int error = chosen_error(world, world->faults.option_fails, errors, 2);
+    if (error) return fail(error);
+    if (level != SOL_SOCKET) return 0;
+    if (name == SO_LINGER) {
+        const struct linger *linger = value;
+        if (length < sizeof *linger) return fail(EINVAL);
+        socket->no_linger = linger->l_onoff && linger->l_linger == 0;
+        return 0;
+    }
+    int number;
+    if (length < sizeof number) return fail(EINVAL);
+    memcpy(&number, value, sizeof number);
+    if (name == SO_REUSEPORT) socket->reuse_port = number != 0;
+    if (name == SO_SNDBUF) socket->send_buffer = clamped(number);
+    if (name == SO_RCVBUF) socket->receive_buffer = clamped(number);
+    return 0;
+}
+
+static int tell(void *value, socklen_t *length, const void *answer, socklen_t size) {
+    if (*length > size) *length = size;
+    memcpy(value, answer, *length);
+    return 0;
+}
+
+static int call_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    if (level == IPPROTO_TCP && name == TCP_INFO) {
+        struct tcp_info info = {
+            .tcpi_state = socket->state == SIM_CONNECTED ? 1 : 7,
+            .tcpi_retransmits = (uint8_t)(socket->tries > 255 ? 255 : socket->tries),
+            .tcpi_unacked = socket->sent > socket->acknowledged,
+        };
+        return tell(value, length, &info, sizeof info);
+    }
+    int number = 0;
+    if (level == SOL_SOCKET && name == SO_ERROR) number = sim_socket_take_error(socket);
+    if (level == SOL_SOCKET && name == SO_DOMAIN) number = socket->local.ss_family;
+    if (level == SOL_SOCKET && name == SO_SNDBUF) number = (int)socket->send_buffer;
+    if (level == SOL_SOCKET && name == SO_RCVBUF) number = (int)socket->receive_buffer;
+    return tell(value, length, &number, sizeof number);
+}
+
+static int tell_address(struct sockaddr *address, socklen_t *length, const struct sockaddr_storage *known) {
+    socklen_t size = address_length(known);
+    memcpy(address, known, *length < size ? *length : size);
+    *length = size;
+    return 0;
+}
+
+static int call_getsockname(int fd, struct sockaddr *address, socklen_t *length) {
+    sim_socket *socket = socket_of(fd);
+    return socket ? tell_address(address, length, &socket->local) : -1;
+}
+
+static int call_getpeername(int fd, struct sockaddr *address, socklen_t *length) {
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    return socket->state == SIM_CONNECTED ? tell_address(address, length, &socket->remote) : fail(ENOTCONN);
+}
+
+static int call_ioctl(int fd, unsigned long request, int *value) {
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    switch (request) {
+    case FIONBIO: socket->nonblocking = *value != 0; return 0;
+    case FIONREAD: *value = (int)socket->unread; return 0;
+    case SIOCOUTQ:
+        *value = (int)(socket->written - socket->acknowledged) + (socket->output_shut && !socket->fin_acknowledged);
+        return 0;
+    default: return fail(ENOTTY);
+    }
+}
+
+void sim_fill_in_sockets(ct_kernel *kernel) {
+    kernel->socket = call_socket;
+    kernel->bind = call_bind;
+    kernel->listen = call_listen;
+    kernel->accept = call_accept;
+    kernel->connect = call_connect;
+    kernel->recv = call_recv;
+    kernel->sendmsg = call_sendmsg;
+    kernel->shutdown = call_shutdown;
+    kernel->setsockopt = call_setsockopt;
+    kernel->getsockopt = call_getsockopt;
+    kernel->getsockname = call_getsockname;
+    kernel->getpeername = call_getpeername;
+    kernel->ioctl = call_ioctl;
+}

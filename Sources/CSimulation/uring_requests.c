@@ -1,0 +1,265 @@
+// What the requests of a ring do: accept, receive, send, connect, poll, cancel.
+#include "uring.h"
+
+#define SIM_RECEIVES_PER_RUN 32u
+
+// ------------------------------------------------------------------------------------------------------------- the lists
+
+void sim_request_list(sim_request *request) {
+    if (request->listed) return;
+    sim_ring *ring = request->ring;
+    request->listed = true;
+    request->next_of_work = NULL;
+    if (ring->work_tail) ring->work_tail->next_of_work = request;
+    else ring->work_head = request;
+    ring->work_tail = request;
+}
+
+sim_request *sim_request_take(sim_ring *ring) {
+    sim_request *request = ring->work_head;
+    if (!request) return NULL;
+    ring->work_head = request->next_of_work;
+    if (!ring->work_head) ring->work_tail = NULL;
+    request->listed = false;
+    return request;
+}
+
+static void unlist(sim_request *request) {
+    if (!request->listed) return;
+    sim_ring *ring = request->ring;
+    sim_request *before = NULL;
+    for (sim_request *at = ring->work_head; at != request; at = at->next_of_work) before = at;
+    if (before) before->next_of_work = request->next_of_work;
+    else ring->work_head = request->next_of_work;
+    if (ring->work_tail == request) ring->work_tail = before;
+    request->listed = false;
+}
+
+void sim_request_drop(sim_world *world, sim_request *request) {
+    unlist(request);
+    sim_request **place = &request->ring->requests;
+    while (*place != request) place = &(*place)->next;
+    *place = request->next;
+    place = &request->file->requests;
+    while (*place != request) place = &(*place)->next_of_file;
+    *place = request->next_of_file;
+    sim_file_release(world, request->file);
+    free(request->vectors);
+    free(request);
+}
+
+static void finish(sim_world *world, sim_request *request, int32_t result, uint32_t flags) {
+    sim_ring *ring = request->ring;
+    uint64_t user_data = request->entry.user_data;
+    sim_request_drop(world, request);
+    sim_ring_complete(world, ring, user_data, result, flags);
+}
+
+static sim_socket *socket_of(const sim_request *request) { return (sim_socket *)request->file; }
+
+// ---------------------------------------------------------------------------------------------------------- what they do
+
+static void run_poll(sim_world *world, sim_request *request) {
+    bool more = !sim_chance(world, world->faults.multishot_ends);
+    if (more) sim_ring_complete(world, request->ring, request->entry.user_data, EPOLLIN, IORING_CQE_F_MORE);
+    else finish(world, request, EPOLLIN, 0);
+}
+
+static void run_accept(sim_world *world, sim_request *request) {
+    while (true) {
+        int result = sim_socket_accept(world, socket_of(request));
+        if (result == -EAGAIN) return;
+        if (result < 0 || sim_chance(world, world->faults.multishot_ends)) {
+            finish(world, request, result, 0);
+            return;
+        }
+        sim_ring_complete(world, request->ring, request->entry.user_data, result, IORING_CQE_F_MORE);
+    }
+}
+
+static bool is_at_end(const sim_socket *socket) {
+    return socket->input_over || socket->input_shut || socket->error || socket->state == SIM_DEAD;
+}
+
+static struct io_uring_buf *next_buffer(sim_ring *ring) {
+    if (!ring->buffers) return NULL;
+    uint16_t tail = __atomic_load_n(&ring->buffers->tail, __ATOMIC_ACQUIRE);
+    return tail == ring->buffer_head ? NULL : &ring->buffers->bufs[ring->buffer_head & ring->buffer_mask];
+}
+
+// `length` bytes of the first buffer are used. The flags of the completion that tells of it.
+static uint32_t use_buffer(sim_ring *ring, struct io_uring_buf *buffer, uint32_t length) {
+    uint32_t flags = IORING_CQE_F_BUFFER | (uint32_t)buffer->bid << IORING_CQE_BUFFER_SHIFT;
+    if (ring->incremental && length < buffer->len) {
+        buffer->addr += length;
+        buffer->len -= length;
+        return flags | 1u << 4;     // IORING_CQE_F_BUF_MORE
+    }
+    ring->buffer_head++;
+    return flags;
+}
+
+// True when there may be more for this request.
+static bool receive_once(sim_world *world, sim_request *request) {
+    sim_socket *socket = socket_of(request);
+    if (socket->unread == 0 && !is_at_end(socket)) return false;
+    struct io_uring_buf *buffer = next_buffer(request->ring);
+    if (!buffer || sim_chance(world, world->faults.no_buffers)) {
+        finish(world, request, -ENOBUFS, 0);
+        return false;
+    }
+    uint32_t capacity = buffer->len;
+    if (capacity > 1 && sim_chance(world, world->faults.short_receive))
+        capacity = 1 + sim_random_below(&world->random, capacity - 1);
+    int64_t result = sim_socket_receive(world, socket, (void *)(uintptr_t)buffer->addr, capacity);
+    if (result <= 0) {
+        finish(world, request, (int32_t)result, 0);
+        return false;
+    }
+    uint32_t flags = use_buffer(request->ring, buffer, (uint32_t)result);
+    if (socket->unread > 0) flags |= IORING_CQE_F_SOCK_NONEMPTY;
+    if (!request->multishot || sim_chance(world, world->faults.multishot_ends)) {
+        finish(world, request, (int32_t)result, flags);
+        return false;
+    }
+    sim_ring_complete(world, request->ring, request->entry.user_data, (int32_t)result, flags | IORING_CQE_F_MORE);
+    if (socket->unread > 0) return true;
+    // Behind all bytes there may be the end; whether that is seen now depends on when it came, and on the kernel.
+    return is_at_end(socket) && world->traits.sees_ends && !request->armed_behind_the_end;
+}
+
+static void run_receive(sim_world *world, sim_request *request) {
+    for (uint32_t i = 0; i < SIM_RECEIVES_PER_RUN; i++)
+        if (!receive_once(world, request)) return;
+    sim_request_list(request);
+}
+
+static bool is_zero_copy(const sim_request *request) {
+    return request->entry.opcode == IORING_OP_SEND_ZC || request->entry.opcode == IORING_OP_SENDMSG_ZC;
+}
+
+// True when it was the last of the request.
+static bool run_send(sim_world *world, sim_request *request) {
+    sim_socket *socket = socket_of(request);
+    sim_notification *notification = NULL;
+    bool copies = false;
+    if (is_zero_copy(request)) {
+        notification = calloc(1, sizeof *notification);
+        if (!notification) abort();
+        copies = sim_chance(world, world->faults.copies);
+        *notification = (sim_notification){
+            .references = 1, .ring = &request->ring->file, .user_data = request->entry.user_data, .copied = copies};
+    }
+    int64_t result = sim_socket_send(world, socket, request->vectors, request->vector_count, copies ? NULL : notification);
+    if (result == -EAGAIN) {
+        free(notification);
+        return false;
+    }
+    uint32_t flags = 0;
+    if (notification) {
+        flags = IORING_CQE_F_MORE;
+        sim_file_retain(&request->ring->file);
+    }
+    finish(world, request, (int32_t)result, flags);
+    if (notification) sim_notification_release(world, notification);
+    return true;
+}
+
+static void run_connect(sim_world *world, sim_request *request) {
+    sim_socket *socket = socket_of(request);
+    if (socket->state == SIM_CONNECTING) return;
+    int error = sim_socket_take_error(socket);
+    if (socket->state != SIM_CONNECTED && error == 0) error = ECONNABORTED;
+    finish(world, request, -error, 0);
+}
+
+void sim_request_run(sim_world *world, sim_request *request) {
+    switch (request->entry.opcode) {
+    case IORING_OP_POLL_ADD: run_poll(world, request); break;
+    case IORING_OP_ACCEPT: run_accept(world, request); break;
+    case IORING_OP_RECV: run_receive(world, request); break;
+    case IORING_OP_CONNECT: run_connect(world, request); break;
+    default: run_send(world, request);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- beginning
+
+static uint32_t wanted_bits(const struct io_uring_sqe *entry) {
+    switch (entry->opcode) {
+    case IORING_OP_POLL_ADD:
+    case IORING_OP_ACCEPT: return EPOLLIN;
+    case IORING_OP_RECV: return EPOLLIN | EPOLLRDHUP;
+    default: return EPOLLOUT;
+    }
+}
+
+static void copy_vectors(sim_request *request) {
+    const struct io_uring_sqe *entry = &request->entry;
+    struct iovec one = {.iov_base = (void *)(uintptr_t)entry->addr, .iov_len = entry->len};
+    const struct iovec *vectors = &one;
+    request->vector_count = 1;
+    if (entry->opcode == IORING_OP_SENDMSG || entry->opcode == IORING_OP_SENDMSG_ZC) {
+        const struct msghdr *message = (const struct msghdr *)(uintptr_t)entry->addr;
+        vectors = message->msg_iov;
+        request->vector_count = (uint32_t)message->msg_iovlen;
+    }
+    request->vectors = malloc(request->vector_count * sizeof *vectors);
+    if (!request->vectors) abort();
+    memcpy(request->vectors, vectors, request->vector_count * sizeof *vectors);
+}
+
+static void cancel(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry) {
+    sim_request *request = ring->requests;
+    while (request && request->entry.user_data != entry->addr) request = request->next;
+    // One for which something happened is beyond recall, sometimes.
+    bool running = request && request->listed && sim_random_below(&world->random, 2) == 0;
+    if (request && !running) finish(world, request, -ECANCELED, 0);
+    int32_t result = !request ? -ENOENT : running ? -EALREADY
+                                                  : 0;
+    if (result != 0 || !(entry->flags & IOSQE_CQE_SKIP_SUCCESS)) sim_ring_complete(world, ring, entry->user_data, result, 0);
+}
+
+static void attach(sim_ring *ring, sim_request *request) {
+    sim_file_retain(request->file);
+    request->next = ring->requests;
+    ring->requests = request;
+    request->next_of_file = request->file->requests;
+    request->file->requests = request;
+}
+
+void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry) {
+    if (entry->opcode == IORING_OP_ASYNC_CANCEL) {
+        cancel(world, ring, entry);
+        return;
+    }
+    sim_file *file = sim_file_of(world, entry->fd);
+    if (!file) {
+        sim_ring_complete(world, ring, entry->user_data, -EBADF, 0);
+        return;
+    }
+    sim_request *request = calloc(1, sizeof *request);
+    if (!request) abort();
+    *request = (sim_request){.ring = ring, .file = file, .entry = *entry, .wants = wanted_bits(entry)};
+    attach(ring, request);
+    switch (entry->opcode) {
+    case IORING_OP_POLL_ADD:
+        if (sim_file_readiness(world, file) & EPOLLIN) sim_request_list(request);
+        break;
+    case IORING_OP_ACCEPT: run_accept(world, request); break;
+    case IORING_OP_RECV:
+        request->multishot = entry->ioprio & IORING_RECV_MULTISHOT;
+        request->armed_behind_the_end = is_at_end(socket_of(request));
+        if (sim_file_readiness(world, file) & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) sim_request_list(request);
+        break;
+    case IORING_OP_CONNECT: {
+        int result = sim_socket_connect(world, socket_of(request), (const struct sockaddr *)(uintptr_t)entry->addr,
+                                        (socklen_t)entry->off);
+        if (result != -EINPROGRESS) finish(world, request, result, 0);
+        break;
+    }
+    default:
+        copy_vectors(request);
+        run_send(world, request);
+    }
+}

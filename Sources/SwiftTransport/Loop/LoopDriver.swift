@@ -1,0 +1,61 @@
+internal import CTransport
+
+/// Makes loops and gives them their turns where they have no threads of their own: in a simulated network. Its thread's business.
+package final class LoopDriver {
+    private let make: (Int, LoopOptions) throws(TransportError) -> EventLoop
+    private let visit: (EventLoop) -> Void
+
+    /// - Parameters:
+    ///   - make: makes a loop, as ``SteppedLoop`` does, and keeps it until it has finished.
+    ///   - visit: what the present job does from here on, it does on the machine of this loop.
+    package init(
+        make: @escaping (Int, LoopOptions) throws(TransportError) -> EventLoop, visit: @escaping (EventLoop) -> Void
+    ) {
+        self.make = make
+        self.visit = visit
+    }
+
+    /// What a kernel keeps for ``current``. Whoever has it keeps the driver alive.
+    package var pointer: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    /// That of the calling thread, if it is in a simulated network.
+    static var current: LoopDriver? {
+        ct_kernel_driver().map { Unmanaged<LoopDriver>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    func makeLoop(index: Int, options: LoopOptions) throws(TransportError) -> EventLoop { try make(index, options) }
+
+    /// Before sockets are made for a loop elsewhere than on it.
+    static func visit(_ loop: EventLoop) { current?.visit(loop) }
+}
+
+/// A loop that somebody else gives its turns.
+package final class SteppedLoop {
+    package let loop: EventLoop
+    private var turns = EventLoop.Turns()
+    /// Its last turn is over; nothing of it is left.
+    package private(set) var hasFinished = false
+
+    /// Makes and starts a loop.
+    package init(index: Int, options: LoopOptions) throws(TransportError) {
+        loop = try EventLoop(index: index, options: options)
+        ct_loop_enter(loop.core, loop.context)
+        defer { ct_loop_leave(loop.core) }
+        try loop.start()
+    }
+
+    deinit { turns.deallocate() }
+
+    /// One turn.
+    package func step() {
+        ct_loop_enter(loop.core, loop.context)
+        loop.takeTurn(&turns)
+        guard loop.hasFinished else { return ct_loop_leave(loop.core) }
+        // It leaves the thread itself.
+        loop.finish(turns.messages)
+        hasFinished = true
+    }
+
+    /// Ends the loop without waiting for anything.
+    package func shutDown() { loop.beginShutdown(LoopShutdown(), within: .zero) }
+}

@@ -1,0 +1,225 @@
+internal import CSimulation
+internal import CTransport
+internal import SwiftTransport
+
+/// Who is next: of the loops that have something to do, the tasks that may go on and the things that happen in the network, one at a
+/// time, chosen by the seed. When nobody has anything to do, time passes. Belongs to one thread.
+final class Scheduler: @unchecked Sendable {
+    private let world: OpaquePointer
+    private var loops: [SimulatedLoop] = []
+    private var jobs: [Job] = []
+    private var sleepers: [Sleeper] = []
+    private var order: UInt64 = 0
+    private let start: UInt64
+    private var driver: LoopDriver?
+    /// For tasks that prefer no executor of their own.
+    let executor = SimulationExecutor()
+
+    struct Job {
+        let job: UnownedJob
+        let host: sim_host
+    }
+
+    /// Something that waits for a time.
+    private struct Sleeper {
+        let deadline: UInt64
+        let order: UInt64
+        let wake: () -> Void
+    }
+
+    init(_ world: OpaquePointer) {
+        self.world = world
+        start = sim_now(world)
+    }
+
+    // MARK: The thread
+
+    func enter() {
+        executor.scheduler = self
+        let driver = LoopDriver(
+            make: { [unowned self] index, options throws(TransportError) in try self.makeLoop(index, options) },
+            visit: { [unowned self] in self.visit($0) })
+        self.driver = driver
+        sim_world_set_driver(world, driver.pointer)
+        sim_world_take_jobs(
+            world,
+            { context, job, delay in
+                Unmanaged<Scheduler>.fromOpaque(context!)._withUnsafeGuaranteedRef {
+                    $0.take(unsafeBitCast(job, to: UnownedJob.self), after: delay)
+                }
+            }, Unmanaged.passUnretained(self).toOpaque())
+        sim_world_enter(world)
+    }
+
+    func leave() {
+        sim_world_take_jobs(world, nil, nil)
+        sim_world_leave(world)
+        sim_world_set_driver(world, nil)
+        driver = nil
+        executor.scheduler = nil
+    }
+
+    func assertInside() {
+        precondition(
+            ct_kernel_driver() == driver?.pointer && driver != nil,
+            "a simulated network is used from outside: only the body of its run, and what that starts, may do so")
+    }
+
+    var now: UInt64 { sim_now(world) }
+    var elapsed: Duration { .nanoseconds(Int64(now - start)) }
+
+    // MARK: Loops and tasks
+
+    private func makeLoop(_ index: Int, _ options: LoopOptions) throws(TransportError) -> EventLoop {
+        let host = sim_world_current_host(world)
+        guard let native = sim_loop_begin(world, host) else { throw TransportError(.outOfMemory) }
+        do throws(TransportError) {
+            let stepped = try SteppedLoop(index: index, options: options)
+            sim_loop_end_of_making(native)
+            loops.append(SimulatedLoop(stepped, native, host))
+            return stepped.loop
+        } catch {
+            sim_loop_forget(native)
+            throw error
+        }
+    }
+
+    private func visit(_ loop: EventLoop) {
+        if let known = loops.first(where: { $0.stepped.loop === loop }) { sim_world_set_host(world, known.host) }
+    }
+
+    func take(_ job: UnownedJob, after delay: UInt64 = 0) {
+        let job = Job(job: job, host: sim_world_current_host(world))
+        if delay == 0 { jobs.append(job) } else { wake(at: now + delay) { [unowned self] in self.jobs.append(job) } }
+    }
+
+    func wake(at deadline: UInt64, _ wake: @escaping () -> Void) {
+        sleepers.append(Sleeper(deadline: deadline, order: order, wake: wake))
+        order += 1
+    }
+
+    /// The time of the world that is so long after its beginning.
+    func time(of offset: Duration) -> UInt64 { start + offset.nanoseconds }
+
+    func sleep(until deadline: Duration) async {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+            wake(at: time(of: deadline)) { continuation.resume() }
+        }
+    }
+
+    func setFrozen(_ frozen: Bool, _ host: sim_host) {
+        for loop in loops where loop.host == host { loop.isFrozen = frozen }
+    }
+
+    // MARK: Steps
+
+    /// Does one thing. False when there is nothing left that could happen.
+    func step() -> Bool {
+        if sim_world_was_posted_to(world) { for loop in loops { loop.wasPostedTo = true } }
+        var ready = jobs.isEmpty ? 0 : 1
+        for loop in loops where loop.isReady { ready += 1 }
+        guard ready > 0 else { return passTime() }
+        var chosen = Int(sim_draw(world, UInt32(ready)))
+        if !jobs.isEmpty {
+            if chosen == 0 {
+                runJob()
+            } else {
+                chosen -= 1
+                runLoop(chosen)
+            }
+        } else {
+            runLoop(chosen)
+        }
+        sim_advance(world, now + 1_000 + UInt64(sim_draw(world, 10_000)))
+        wakeSleepers()
+        return true
+    }
+
+    private func runJob() {
+        let job = jobs.remove(at: Int(sim_draw(world, UInt32(jobs.count))))
+        sim_world_set_host(world, job.host)
+        job.job.runSynchronously(on: executor.asUnownedTaskExecutor())
+    }
+
+    private func runLoop(_ chosen: Int) {
+        var chosen = chosen
+        for (index, loop) in loops.enumerated() where loop.isReady {
+            if chosen == 0 {
+                loop.turn()
+                if loop.stepped.hasFinished {
+                    sim_loop_forget(loop.native)
+                    loops.remove(at: index)
+                }
+                return
+            }
+            chosen -= 1
+        }
+    }
+
+    private func passTime() -> Bool {
+        var next = sim_next_event(world)
+        for loop in loops where !loop.isFrozen { next = min(next, sim_loop_deadline(loop.native)) }
+        for sleeper in sleepers { next = min(next, sleeper.deadline) }
+        guard next != .max else { return false }
+        sim_advance(world, next)
+        wakeSleepers()
+        return true
+    }
+
+    private func wakeSleepers() {
+        guard sleepers.contains(where: { $0.deadline <= now }) else { return }
+        let due = sleepers.filter { $0.deadline <= now }
+            .sorted { ($0.deadline, $0.order) < ($1.deadline, $1.order) }
+        sleepers.removeAll { $0.deadline <= now }
+        for sleeper in due { sleeper.wake() }
+    }
+
+    /// Ends every loop, and lets what is under way come to its end.
+    func windUp() {
+        for loop in loops {
+            loop.isFrozen = false
+            loop.stepped.shutDown()
+        }
+        // What is left then belongs to tasks that wait for ever, and to connections whose end nobody waits for.
+        let patience = now + 300_000_000_000
+        while !(loops.isEmpty && jobs.isEmpty) && now < patience && step() {}
+        precondition(loops.isEmpty, "a loop of a simulated network does not end")
+    }
+}
+
+/// A loop in the network.
+final class SimulatedLoop {
+    let stepped: SteppedLoop
+    let native: OpaquePointer
+    let host: sim_host
+    var isFrozen = false
+    var wasPostedTo = false
+
+    init(_ stepped: SteppedLoop, _ native: OpaquePointer, _ host: sim_host) {
+        self.stepped = stepped
+        self.native = native
+        self.host = host
+    }
+
+    var isReady: Bool { !isFrozen && (wasPostedTo || sim_loop_is_ready(native)) }
+
+    func turn() {
+        wasPostedTo = false
+        sim_loop_enter(native)
+        stepped.step()
+        sim_loop_leave(native)
+    }
+}
+
+/// Where tasks of the network run that are bound to no loop.
+final class SimulationExecutor: TaskExecutor, @unchecked Sendable {
+    unowned(unsafe) fileprivate(set) var scheduler: Scheduler?
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        guard let scheduler else {
+            preconditionFailure("a task of a simulated network goes on after the network has ended")
+        }
+        scheduler.take(job)
+    }
+}
