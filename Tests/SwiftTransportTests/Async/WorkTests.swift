@@ -60,6 +60,37 @@ extension Scenarios {
             }
         }
 
+        /// Nor do connections whose events take long keep a lot of work waiting: it gets as much of a turn as they do.
+        @Test(arguments: Place.all) func heavyEventsLeaveRoomForWork(_ place: Place) async throws {
+            try await withGroup(place.engine) { group in
+                let loop = group.loops[0]
+                let heavy = Watched(0)
+                let server = try await group.serve(place) { [HeavyHandler(heavy)] }
+                let stop = Flag()
+                let socket = try RawSocket.connect(to: server.address)
+                startThread {
+                    while !stop.isSet.load(ordering: .relaxed),
+                        (try? socket.write([UInt8](repeating: 1, count: 65536))) != nil
+                    {}
+                    socket.close()
+                }
+                try await heavy.wait(for: "heavy events") { $0 > 5 }
+                let turns = Watched<[UInt64]>([])
+                try await withLoopHeld(loop) {
+                    for number in 1...20_000 {
+                        loop.execute {
+                            if number == 1 || number == 20_000 {
+                                turns.update { $0.append(loop.currentStatistics.turns) }
+                            }
+                        }
+                    }
+                }
+                let seen = try await turns.wait(for: "the last piece of work") { $0.count == 2 }
+                stop.isSet.store(true, ordering: .relaxed)
+                #expect(seen[1] - seen[0] < 40, "256 pieces a turn would be 78 turns")
+            }
+        }
+
         @Test(arguments: Engine.allCases) func aTimerRunsOnceUnlessItIsCancelled(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let loop = group.loops[0]
@@ -179,6 +210,22 @@ private final class Order: @unchecked Sendable {
 
     func note(_ thread: Int, _ number: Int) {
         seen[thread].append(number)
+        count.update { $0 += 1 }
+    }
+}
+
+/// Takes five milliseconds for every piece that comes in.
+private final class HeavyHandler: ChannelHandler {
+    static let interests: ChannelEvents = [.read]
+    private let count: Watched<Int>
+
+    init(_ count: Watched<Int>) {
+        self.count = count
+    }
+
+    func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+        let end = ContinuousClock.now + .milliseconds(5)
+        while ContinuousClock.now < end {}
         count.update { $0 += 1 }
     }
 }

@@ -114,12 +114,16 @@ extension WritePath {
                 let shutdown = LoopShutdown()
                 let gate = await Gate(loop)
                 loop.beginShutdown(shutdown, within: .zero)
-                // More than one turn does, so that the loop has nothing to serve any more when it gets there.
-                for _ in 0..<600 { loop.execute {} }
-                loop.execute {
-                    log.add(.note(loop.own.phase == .ended ? "ended" : "too early"))
-                    retry.begin(log, channel)
+                // Again and again, so that it is in the mailbox when the loop has nothing to serve any more.
+                @Sendable func begin() {
+                    if loop.own.phase == .ended {
+                        log.add(.note("ended"))
+                        retry.begin(log, channel)
+                    } else {
+                        loop.execute { begin() }
+                    }
                 }
+                loop.execute { begin() }
                 gate.open()
                 _ = await shutdown.finished()
                 #expect(log.events.last == .note("ended"))
