@@ -21,7 +21,7 @@ public struct ChannelEvents: OptionSet, Sendable {
     public static let userEvent = ChannelEvents(rawValue: 1 << 6)
     /// ``ChannelHandler/channelInactive(_:)``
     public static let inactive = ChannelEvents(rawValue: 1 << 7)
-    /// ``ChannelHandler/write(_:_:promise:)-(_,Buffer,_)``, for files and for messages too
+    /// ``ChannelHandler/write(_:_:promise:)-(_,ReadBytes,_)``, for files and for messages too
     public static let write = ChannelEvents(rawValue: 1 << 8)
     /// ``ChannelHandler/flush(_:)``
     public static let flush = ChannelEvents(rawValue: 1 << 9)
