@@ -82,6 +82,18 @@ extension Scenarios {
             }
         }
 
+        /// Lent bytes become an array and a text, which outlive the call.
+        @Test func lentBytesAreCopiedOut() {
+            let buffer = Buffer("häh\u{0}?")
+            let lent = ReadBytes(lending: buffer)
+            var array = [UInt8](lent[0..<1])
+            array.append(contentsOf: lent[1..<lent.count])
+            #expect(array == [UInt8](lent) && array == Array("häh\u{0}?".utf8))
+            #expect(String(lent) == "häh\u{0}?")
+            #expect(String(lent[0..<2]) == "h\u{FFFD}")
+            #expect([UInt8](lent[3..<3]).isEmpty && String(lent[3..<3]).isEmpty)
+        }
+
         @Test(arguments: Place.all) func aSpanIsPassedOn(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let kept = Watched<[Buffer]>([])

@@ -169,11 +169,26 @@ extension Array where Element == UInt8 {
     public init(_ buffer: Buffer) {
         self = buffer.withUnsafeBytes { [UInt8]($0) }
     }
+
+    /// A copy of lent bytes, which may be kept.
+    public init(_ bytes: borrowing ReadBytes) {
+        self = bytes.withUnsafeBytes { [UInt8]($0) }
+    }
+
+    /// Appends a copy of lent bytes: for whoever waits for the rest of a message.
+    public mutating func append(contentsOf bytes: borrowing ReadBytes) {
+        bytes.withUnsafeBytes { append(contentsOf: $0) }
+    }
 }
 
 extension String {
     /// The buffer's bytes read as UTF-8; what is not valid is replaced by U+FFFD.
     public init(_ buffer: Buffer) {
         self = buffer.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Lent bytes read as UTF-8; what is not valid is replaced by U+FFFD.
+    public init(_ bytes: borrowing ReadBytes) {
+        self = bytes.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
     }
 }
