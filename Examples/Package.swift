@@ -14,6 +14,15 @@ let package = Package(
         .executableTarget(
             name: "EchoClient",
             dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .executableTarget(
+            name: "Hub",
+            dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .executableTarget(
+            name: "Proxy",
+            dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
+        .executableTarget(
+            name: "FramedProtocol",
+            dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
         .target(name: "Support"),
     ],
     swiftLanguageModes: [.v6]

@@ -40,8 +40,8 @@ public struct ChannelOption: Sendable {
     /// itself when the kernel has no memory for it, does not know it, or copies all the same.
     public static func zeroCopy(from size: ByteCount?) -> ChannelOption { ChannelOption(kind: .zeroCopy(size)) }
 
-    /// Keep the channel open for writing when the peer has finished sending. Default false: then the channel sends what is
-    /// queued and closes.
+    /// Keep the channel open for writing when the peer has finished sending, and until somebody closes it: also when both directions
+    /// have ended. Default false: then the channel sends what is queued and closes.
     public static func allowHalfClosure(_ allowed: Bool) -> ChannelOption {
         ChannelOption(kind: .allowHalfClosure(allowed))
     }
