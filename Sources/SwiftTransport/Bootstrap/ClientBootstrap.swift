@@ -10,7 +10,7 @@ public struct ClientBootstrap: Sendable {
     private let group: EventLoopGroup
     private var options: [ChannelOption] = []
     private var timeout: Duration = .seconds(30)
-    private var handlers = GivenOnce<@Sendable (Channel) throws -> [any ChannelHandler]>("handlers")
+    private var handlers = GivenOnce<HandlerFactory>("handlers")
 
     /// Connections on the loops of `group`; from one of its loops the connection stays on that loop.
     public init(group: EventLoopGroup) { self.group = group }
@@ -21,21 +21,29 @@ public struct ClientBootstrap: Sendable {
     /// Options of the channel, added to those given before.
     public func options(_ options: [ChannelOption]) -> ClientBootstrap { changed { $0.options += options } }
 
-    /// The handlers of the channel, first to last. Called on the channel's loop before it connects, over TCP once for each address
-    /// that is tried: the handlers of one that fails leave without having seen an event. (A Unix domain socket connects at once,
-    /// and gets its handlers then.) To be given once.
+    /// The handlers of the channel, first to last. Called on the channel's loop before it connects, once for each address that is
+    /// tried: the handlers of one that fails leave without having seen an event. To be given once.
     ///
     /// When `make` throws, or a handler closes the channel before it is connected, that address has failed: an error that is not a
     /// ``TransportError`` is told as `.handlerFailed`, with the error in ``TransportError/underlying``.
     public func handlers(_ make: @escaping @Sendable () throws -> sending [any ChannelHandler]) -> ClientBootstrap {
-        changed { $0.handlers.give { _ in try make() } }
+        changed { $0.handlers.give(.atOnce { _ in try make() }) }
     }
 
     /// The same, for handlers that depend on the channel. What is written to it now fails: it is not connected yet.
     public func handlers(
         _ make: @escaping @Sendable (Channel) throws -> sending [any ChannelHandler]
     ) -> ClientBootstrap {
-        changed { $0.handlers.give(make) }
+        changed { $0.handlers.give(.atOnce(make)) }
+    }
+
+    /// The same, for handlers that can be made only after a wait, for a name or a key for instance. `make` runs as a task on the
+    /// channel's loop, within the time limit of the connect. When the connect ends before, the task is cancelled, and what it still
+    /// returns or throws is dropped.
+    public func handlers(
+        _ make: @escaping @Sendable (Channel) async throws -> sending [any ChannelHandler]
+    ) -> ClientBootstrap {
+        changed { $0.handlers.give(.waiting(make)) }
     }
 
     /// How long a connect may take, resolving the name and trying all its addresses included. Default 30 s, as in Netty.
@@ -90,20 +98,47 @@ public struct ClientBootstrap: Sendable {
         _ target: ConnectAttempt.Target, _ bridge: InboundBridge? = nil
     ) async throws(TransportError) -> Channel {
         var options = options
-        var makeHandlers = try handlers.part ?? { _ in [] }
+        var handlers = try handlers.part ?? .none
         if let bridge {
             // What was kept may be answered after the peer has finished sending; whoever opened the connection closes it.
             options.insert(.allowHalfClosure(true), at: 0)
-            makeHandlers = { [makeHandlers] in try makeHandlers($0) + [bridge] }
+            handlers = handlers.adding { bridge }
         }
         let attempt = ConnectAttempt(
-            to: target, on: group.preferred(), ChannelConfiguration(options), within: timeout, makeHandlers)
-        let outcome = await withTaskCancellationHandler {
-            await withUnsafeContinuation { attempt.start($0) }
-        } onCancel: {
-            attempt.cancel()
+            to: target, on: group.preferred(), .new(ChannelConfiguration(options), handlers), within: timeout)
+        return try await attempt.outcome().get()
+    }
+
+    // MARK: In steps
+
+    /// Makes a channel that is not connected yet: for what must be there before the first byte, and for adapters to other interfaces. It
+    /// has the options of the bootstrap, gets its handlers, and can be given more of them on its loop; ``Channel/connect(to:)``
+    /// connects it, once.
+    ///
+    ///     let channel = try ClientBootstrap(group: group).options(.noDelay(false)).makeChannel()
+    ///     _ = await channel.eventLoop.run { channel.pipeline.addLast(Session()) }
+    ///     channel.onClose { sessions.remove(channel) }
+    ///     try await channel.connect(to: address)
+    ///
+    /// Until then it is not active, writes fail with `.notYetConnected`, and the loop holds it: one that is never connected has to be
+    /// closed, or stays until the loop shuts down. The handlers are made before this returns when it is called on the loop, else on the
+    /// loop and before the connect begins; if they cannot be made the channel is closed, and connecting fails with the reason.
+    /// Any thread.
+    ///
+    /// - Parameter loop: where it lives. Default: the present loop if it is one of the group, else the group's next.
+    /// - Throws: `.loopShutDown`, `.outOfMemory`, `.conflictingConfiguration`.
+    public func makeChannel(on loop: EventLoop? = nil) throws(TransportError) -> Channel {
+        let handlers = try handlers.part ?? .none
+        let loop = loop ?? group.preferred()
+        let channel = Channel(
+            eventLoop: loop, configuration: ChannelConfiguration(options, connectTimeout: timeout))
+        if loop.isCurrent {
+            try channel.begin(handlers)
+        } else {
+            let work = BeginWork(channel, handlers)
+            if !loop.post(work) { throw TransportError(work.rejection) }
         }
-        return try outcome.get()
+        return channel
     }
 
     private func changed(_ change: (inout ClientBootstrap) -> Void) -> ClientBootstrap {
@@ -111,4 +146,22 @@ public struct ClientBootstrap: Sendable {
         change(&copy)
         return copy
     }
+}
+
+/// Brings an outgoing channel to its loop.
+private final class BeginWork: LoopWork {
+    private let channel: Channel
+    private let handlers: HandlerFactory
+    /// Why the loop did not take it.
+    private(set) var rejection = TransportError.Code.loopShutDown
+
+    init(_ channel: Channel, _ handlers: HandlerFactory) {
+        self.channel = channel
+        self.handlers = handlers
+    }
+
+    /// When the loop is about to end the channel is closed, and connecting fails with the reason.
+    override func run(on loop: EventLoop) { try? channel.begin(handlers) }
+    override func reject(_ why: TransportError.Code) { rejection = why }
+    override var mustArrive: Bool { false }
 }

@@ -15,46 +15,61 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
         case name(String, UInt16)
     }
 
+    /// What is connected.
+    enum Subject {
+        /// A channel for each address.
+        case new(ChannelConfiguration, HandlerFactory)
+        /// This one, which has an address only.
+        case made(Channel)
+    }
+
     let loop: EventLoop
     private let target: Target
-    private let configuration: ChannelConfiguration
+    private let means: Subject
     private let timeout: Duration
     private let resolver: ResolverPool
-    private let makeHandlers: @Sendable (Channel) throws -> [any ChannelHandler]
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
     /// Who waits; `nil` once it was told.
-    private var continuation: UnsafeContinuation<Outcome, Never>?
+    private var answer: ((Outcome) -> Void)?
     private var limit: CallbackTimer?
     /// What it waits for, at most one of these.
     private var lookUp: ResolverPool.Request?
     private var channel: Channel?
-    private var unix: UnixConnect?
     private var remaining: ArraySlice<SocketAddress> = []
     private var tried: SocketAddress?
 
     init(
-        to target: Target, on loop: EventLoop, _ configuration: ChannelConfiguration, within timeout: Duration,
-        resolver: ResolverPool = .shared, _ makeHandlers: @escaping @Sendable (Channel) throws -> [any ChannelHandler]
+        to target: Target, on loop: EventLoop, _ means: Subject, within timeout: Duration,
+        resolver: ResolverPool = .shared
     ) {
         self.target = target
         self.loop = loop
-        self.configuration = configuration
+        self.means = means
         self.timeout = timeout
         self.resolver = resolver
-        self.makeHandlers = makeHandlers
     }
 
     // MARK: Any thread
 
-    func start(_ continuation: UnsafeContinuation<Outcome, Never>) {
-        self.continuation = continuation
-        loop.post(self)
+    /// Begins, and has `answer` told once, on the loop, or on this thread when the loop has ended.
+    func start(_ answer: @escaping (Outcome) -> Void) {
+        self.answer = answer
+        if loop.isCurrent { run(on: loop) } else { loop.post(self) }
+    }
+
+    /// Begins, and waits for the end; ends when the task is cancelled.
+    func outcome() async -> Outcome {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in start { continuation.resume(returning: $0) } }
+        } onCancel: {
+            cancel()
+        }
     }
 
     /// Either the attempt sees the flag when it gets to the loop, or this gets there behind it.
-    func cancel() {
+    private func cancel() {
         isCancelled.store(true, ordering: .sequentiallyConsistent)
         loop.post(
             ClosureWork { if $0.own.attempts.contains(self) { self.fail(TransportError(.cancelled, call: .connect)) } })
@@ -62,8 +77,8 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
 
     /// It never got to the loop, so nobody else has it.
     override func reject(_ why: TransportError.Code) {
-        continuation?.resume(returning: .failure(TransportError(why, call: .connect, subject: subject)))
-        continuation = nil
+        answer?(.failure(TransportError(why, call: .connect, subject: subject)))
+        answer = nil
     }
 
     override var mustArrive: Bool { false }
@@ -76,15 +91,18 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
             fail(TransportError(.cancelled, call: .connect))
         } else if loop.own.phase != .running {
             endWithLoop()
+        } else if case .made(let channel) = means {
+            if let error = channel.beConnected() { fail(error) } else { begin(channel) }
         } else {
-            begin()
+            begin(nil)
         }
     }
 
     /// The loop begins to shut down. It has no attempts any more when it ends: nobody else ends one.
     func endWithLoop() { fail(TransportError(.loopShutDown, call: .connect)) }
 
-    private func begin() {
+    private func begin(_ channel: Channel?) {
+        self.channel = channel
         let limit = CallbackTimer { [unowned self] in self.timedOut() }
         self.limit = limit
         do throws(TransportError) {
@@ -104,24 +122,28 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     private func timedOut() {
         // What it waited for says more than that it waited.
         let call = lookUp == nil ? SystemCall.connect : .getaddrinfo
-        fail(TransportError(.timedOut, call: call, errno: unix == nil ? ETIMEDOUT : EAGAIN))
+        let opening = channel?.own.ending?.opening
+        let errno = opening?.unix != nil ? EAGAIN : opening?.preparing != nil ? 0 : ETIMEDOUT
+        fail(TransportError(.timedOut, call: call, errno: errno))
     }
 
-    private func fail(_ error: TransportError) { finish(.failure(error.about(subject))) }
+    private func fail(_ error: TransportError) {
+        let error = error.about(subject)
+        // It calls back, and finds that nobody waits.
+        let (channel, answer) = (self.channel, finish())
+        channel?.giveUpConnecting(error)
+        answer?(.failure(error))
+    }
 
-    private func finish(_ outcome: Outcome) {
-        guard let continuation else { return }
-        self.continuation = nil
+    /// Whoever waits is to be told.
+    private func finish() -> ((Outcome) -> Void)? {
         loop.own.attempts.remove(self)
         limit?.disarm(on: loop)
         limit = nil
         if let lookUp { resolver.cancel(lookUp) }
         lookUp = nil
-        unix?.giveUp()
-        unix = nil
-        channel?.closeNow(.immediate)
         channel = nil
-        continuation.resume(returning: outcome)
+        return answer.take()
     }
 
     /// What errors say it was about.
@@ -136,7 +158,7 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     // MARK: From address to address
 
     private func resolved(_ answer: ResolverPool.Answer) {
-        guard continuation != nil else { return }
+        guard self.answer != nil else { return }
         lookUp = nil
         switch answer {
         case .success(let addresses): tryAll(addresses)
@@ -164,86 +186,34 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 
     private func connect(to address: SocketAddress) throws(TransportError) {
-        var failure = ct_failure()
-        let descriptor = ct_socket_open(address.family, &failure)
-        guard descriptor >= 0 else { throw TransportError(failure) }
-        do throws(TransportError) {
-            try configuration.apply(to: descriptor, isUnix: address.isUnix)
-        } catch {
-            closeSocket(descriptor)
-            throw error
-        }
-        if address.isUnix {
-            let unix = UnixConnect(descriptor, to: address, on: loop) { [unowned self] in self.connected($0) }
-            self.unix = unix
-            unix.begin()
-        } else {
-            try connect(descriptor, to: address)
+        switch means {
+        case .made(let channel):
+            self.channel = channel
+            channel.ensureOpening().whenPrepared { self.prepared(channel, $0, address) }
+        case .new(let configuration, let handlers):
+            let channel = Channel(eventLoop: loop, configuration: configuration)
+            try loop.register(channel)
+            self.channel = channel
+            channel.prepare(handlers) { self.prepared(channel, $0, address) }
         }
     }
 
-    // MARK: TCP, by the engine
-
-    private func connect(_ descriptor: Int32, to address: SocketAddress) throws(TransportError) {
-        let channel = try open(descriptor)
-        self.channel = channel
-        channel.ensureEnding().connected = { self.connected(channel, $0) }
-        guard let slot = channel.slot else { return }
-        let result = address.withSockaddr { ct_connect(loop.core, slot, $0, $1) }
-        guard result < 0 else { return }
-        self.channel = nil
-        channel.closeNow(.immediate)
-        throw TransportError(call: .connect, errno: -result)
+    private func prepared(_ channel: Channel, _ how: ChannelOpening.Preparation, _ address: SocketAddress) {
+        guard self.channel === channel else { return }
+        switch how {
+        case .ready: channel.connectNow(to: address) { self.connected(channel, $0) }
+        case .closed: connected(channel, TransportError(.closed, call: .connect))
+        case .failed(let error): connected(channel, TransportError(wrapping: error, call: .connect))
+        }
     }
 
-    private func open(_ descriptor: Int32) throws(TransportError) -> Channel {
-        let channel = Channel(eventLoop: loop, configuration: configuration)
-        do throws(TransportError) {
-            try channel.open(descriptor, listener: false)
-        } catch {
-            throw error.of(.connect)
-        }
-        do {
-            channel.pipeline.append(try makeHandlers(channel))
-        } catch {
-            channel.closeNow(.reset)
-            throw TransportError(wrapping: error, call: .connect)
-        }
-        guard !channel.own.lifecycle.isOver else { throw TransportError(.closed, call: .connect) }
-        return channel
-    }
-
-    private func connected(_ channel: Channel, _ result: Int32) {
-        channel.own.ending?.connected = nil
+    private func connected(_ channel: Channel, _ error: TransportError?) {
         guard self.channel === channel else {
             channel.closeNow(.immediate)
             return
         }
         self.channel = nil
-        if channel.own.lifecycle.isOver {
-            tryNext(after: TransportError(.closed, call: .connect))
-        } else if result == 0 {
-            succeed(channel)
-        } else {
-            channel.closeNow(.immediate)
-            tryNext(after: TransportError(call: .connect, errno: -result))
-        }
-    }
-
-    private func succeed(_ channel: Channel) {
-        channel.becomeActive()
-        finish(.success(channel))
-    }
-
-    // MARK: Unix domain sockets
-
-    private func connected(_ outcome: UnixConnect.Outcome) {
-        unix = nil
-        do throws(TransportError) {
-            succeed(try open(outcome.get()))
-        } catch {
-            tryNext(after: error)
-        }
+        if let error { tryNext(after: error) } else { finish()?(.success(channel)) }
     }
 }
 

@@ -1,6 +1,3 @@
-internal import CTransport
-internal import Glibc
-
 /// Starts a server.
 ///
 ///     let server = try await ServerBootstrap(group: group)
@@ -11,16 +8,16 @@ internal import Glibc
 /// A value: every method returns a changed copy. The order of the calls does not matter. Of options that are given twice the
 /// last counts; handlers, task and error handler can be given once, or binding fails.
 public struct ServerBootstrap: Sendable {
-    private let group: EventLoopGroup
-    private var options: [ChannelOption] = []
-    private var backlog: Int32 = 4096
-    private var removesSocketFile = true
-    private var handlers = GivenOnce<@Sendable (Channel) throws -> [any ChannelHandler]>("childHandlers")
-    private var service = GivenOnce<Service>("serve")
-    private var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
+    let group: EventLoopGroup
+    private(set) var options: [ChannelOption] = []
+    private(set) var backlog: Int32 = 4096
+    private(set) var removesSocketFile = true
+    private(set) var handlers = GivenOnce<HandlerFactory>("childHandlers")
+    private(set) var service = GivenOnce<Service>("serve")
+    private(set) var errorHandler = GivenOnce<@Sendable (TransportError) -> Void>("onAcceptError")
 
     /// Who serves accepted channels as connections.
-    private enum Service {
+    enum Service {
         /// A task that this begins.
         case task(@Sendable (Connection) -> Task<Void, Never>)
         /// ``ServerChannel/run(shutdownWithin:onError:_:)``.
@@ -43,7 +40,7 @@ public struct ServerBootstrap: Sendable {
     /// one that is not a ``TransportError`` as `.handlerFailed`, with the error in ``TransportError/underlying``.
     public func childHandlers(_ make: @escaping @Sendable () throws -> sending [any ChannelHandler]) -> ServerBootstrap
     {
-        changed { $0.handlers.give { _ in try make() } }
+        changed { $0.handlers.give(.atOnce { _ in try make() }) }
     }
 
     /// The same, for handlers that depend on the channel. What is written to it now fails: it is not active yet.
@@ -52,7 +49,23 @@ public struct ServerBootstrap: Sendable {
     public func childHandlers(
         _ make: @escaping @Sendable (Channel) throws -> sending [any ChannelHandler]
     ) -> ServerBootstrap {
-        changed { $0.handlers.give(make) }
+        changed { $0.handlers.give(.atOnce(make)) }
+    }
+
+    /// The same, for handlers that can be made only after a wait: for a key, a database, somebody's leave.
+    ///
+    ///     .childHandlers { channel in [Session(try await tenants.tenant(of: channel.remoteAddress()))] }
+    ///
+    /// In this order: the connection is accepted; `make` runs, as a task on the channel's loop; the handlers are added
+    /// (``ChannelHandler/handlerAdded(_:)``), behind what `make` has added itself; the channel becomes active; reading begins, with what
+    /// the peer has sent meanwhile, which waits in the kernel. That the peer has gone meanwhile is noticed then.
+    ///
+    /// Until then the channel is not active, and counts as an open one: `make` should have a time limit. It may close the channel.
+    /// When that is closed, by whomever, or a shutdown begins, the task is cancelled, and what `make` still returns or throws is dropped.
+    public func childHandlers(
+        _ make: @escaping @Sendable (Channel) async throws -> sending [any ChannelHandler]
+    ) -> ServerBootstrap {
+        changed { $0.handlers.give(.waiting(make)) }
     }
 
     /// Serves every accepted channel with a task of its own, on the channel's loop, instead of (or behind) handlers. To be
@@ -110,211 +123,9 @@ public struct ServerBootstrap: Sendable {
         changed { $0.errorHandler.give(handler) }
     }
 
-    /// Listens on an IP address or host name.
-    ///
-    /// - Parameters:
-    ///   - host: a name, or a literal address.
-    ///   - port: 0 lets the kernel choose: see ``ServerChannel/localAddress``.
-    /// - Throws: `.addressInUse`, `.invalidAddress`, `.notPermitted`, `.descriptorLimit`, `.unsupportedOption`, `.loopShutDown`,
-    ///   `.conflictingConfiguration`, `.system`, each about the address, or about the name if that has none.
-    public func bind(host: String, port: UInt16) async throws(TransportError) -> ServerChannel {
-        let children = try children
-        let addresses = try await Resolver.resolve(host: host, port: port)
-        var failure = TransportError(.invalidAddress, call: .getaddrinfo, errno: EAI_NONAME)
-        for address in addresses {
-            do throws(TransportError) {
-                return try await bind(to: address, children)
-            } catch {
-                failure = error
-            }
-        }
-        throw failure
-    }
-
-    /// Listens on a Unix domain socket. A file that a server left behind there is replaced, and removed when this one closes:
-    /// see ``removeSocketFile(_:)``.
-    public func bind(unixDomainSocketPath path: String) async throws(TransportError) -> ServerChannel {
-        try await bind(to: .unix(path, for: .bind))
-    }
-
-    /// Listens on `address`.
-    public func bind(to address: SocketAddress) async throws(TransportError) -> ServerChannel {
-        try await bind(to: address, children)
-    }
-
-    /// What every accepted channel is made with.
-    private struct Children {
-        let configuration: ChannelConfiguration
-        let makeHandlers: @Sendable (Channel) throws -> [any ChannelHandler]
-        let errorHandler: (@Sendable (TransportError) -> Void)?
-        /// Where the connections go that ``ServerChannel/run(shutdownWithin:onError:_:)`` serves; `nil`: it has none.
-        let accepted: AcceptedConnections?
-    }
-
-    private var children: Children {
-        get throws(TransportError) {
-            var options = options
-            let given = try handlers.part
-            var makeHandlers = given ?? { _ in [] }
-            var accepted: AcceptedConnections?
-            if let service = try service.part ?? (given == nil ? .run : nil) {
-                // The task may still be answering when the peer has finished sending; its end closes the channel.
-                options.insert(.allowHalfClosure(true), at: 0)
-                let started: @Sendable (Connection) -> InboundBridge.Service
-                switch service {
-                case .task(let begin): started = { .task(begin($0)) }
-                case .run:
-                    let connections = AcceptedConnections(loops: group.loops.count)
-                    accepted = connections
-                    started = { Self.hand($0, to: connections) }
-                }
-                makeHandlers = { [makeHandlers] in try makeHandlers($0) + [InboundBridge(started: started)] }
-            }
-            return Children(
-                configuration: ChannelConfiguration(options), makeHandlers: makeHandlers,
-                errorHandler: try errorHandler.part, accepted: accepted)
-        }
-    }
-
-    private static func hand(_ connection: Connection, to accepted: AcceptedConnections) -> InboundBridge.Service {
-        if accepted.add(connection) { return .expected }
-        // It was on its way from loop to loop when the server closed: as one that was not accepted.
-        connection.channel.close(.reset)
-        return .none
-    }
-
-    private func bind(
-        to address: SocketAddress, _ children: Children
-    ) async throws(TransportError) -> ServerChannel {
-        let configuration = children.configuration
-        let loops = address.isUnix ? [group.next()] : group.loops
-        let sockets = try listen(on: address, count: loops.count, configuration)
-        let factory = ChildFactory(
-            address: sockets.address, configuration: configuration, makeHandlers: children.makeHandlers,
-            errorHandler: children.errorHandler,
-            distribution: address.isUnix && group.loops.count > 1 ? group : nil)
-        let server = ServerChannel(
-            localAddress: sockets.address, group: group, configuration: configuration, accepted: children.accepted)
-        let file = removesSocketFile ? SocketFile(sockets.address) : nil
-        var failure: TransportError?
-        for (loop, descriptor) in zip(loops, sockets.descriptors) {
-            guard failure == nil else {
-                closeSocket(descriptor)
-                continue
-            }
-            let listener = Listener(eventLoop: loop, factory: factory, file: file) { server.listenerClosed() }
-            // Before it starts: its loop may end, and the listener with it, before this task goes on.
-            server.add(listener)
-            let accepts = children.accepted == nil
-            switch await loop.ask({ Self.start(listener, descriptor, accepts) }) {
-            case .success(nil): continue
-            case .success(let error): failure = error
-            case .failure(let error):
-                closeSocket(descriptor)
-                failure = error.of(.bind)
-            }
-            server.listenerClosed()
-        }
-        if let failure {
-            file?.remove()
-            server.close()
-            throw failure.about(sockets.address.description)
-        }
-        return server
-    }
-
-    private static func start(_ listener: Listener, _ descriptor: Int32, _ accepts: Bool) -> TransportError? {
-        do throws(TransportError) {
-            try listener.start(descriptor)
-            if accepts { listener.accept() }
-            return nil
-        } catch {
-            return error
-        }
-    }
-
-    /// The listening sockets, one per loop: the kernel spreads connections over them (SO_REUSEPORT).
-    private func listen(
-        on address: SocketAddress, count: Int, _ configuration: ChannelConfiguration
-    ) throws(TransportError) -> (descriptors: [Int32], address: SocketAddress) {
-        LoopDriver.visit(group.loops[0])
-        // SO_REUSEPORT would let a second server of the same user share the port in silence. So the port must be free
-        // for a socket without it first. That one does not listen, or clients would be let in and thrown out with it.
-        if count > 1, address.port != 0 {
-            closeSocket(try ListeningSocket.open(address, sharing: false, backlog: nil, configuration))
-        }
-        var descriptors: [Int32] = []
-        var bound = address
-        do throws(TransportError) {
-            for _ in 0..<count {
-                descriptors.append(
-                    try ListeningSocket.open(
-                        bound, sharing: count > 1, backlog: backlog, replacing: removesSocketFile, configuration))
-                if bound.port == 0, !bound.isUnix { bound = try ListeningSocket.address(of: descriptors[0]) }
-            }
-        } catch {
-            for descriptor in descriptors { closeSocket(descriptor) }
-            throw error
-        }
-        return (descriptors, bound)
-    }
-
     private func changed(_ change: (inout ServerBootstrap) -> Void) -> ServerBootstrap {
         var copy = self
         change(&copy)
         return copy
-    }
-}
-
-/// Makes sockets that listen.
-enum ListeningSocket {
-    /// Without a backlog it is bound and does not listen.
-    ///
-    /// - Parameter replacing: the file of a Unix domain socket that was left behind.
-    static func open(
-        _ address: SocketAddress, sharing: Bool, backlog: Int32?, replacing: Bool = false,
-        _ configuration: ChannelConfiguration
-    ) throws(TransportError) -> Int32 {
-        do throws(TransportError) {
-            return try make(address, sharing: sharing, backlog, replacing, configuration)
-        } catch {
-            throw error.about(address.description)
-        }
-    }
-
-    private static func make(
-        _ address: SocketAddress, sharing: Bool, _ backlog: Int32?, _ replacing: Bool,
-        _ configuration: ChannelConfiguration
-    ) throws(TransportError) -> Int32 {
-        var failure = ct_failure()
-        let descriptor = ct_socket_open(address.family, &failure)
-        guard descriptor >= 0 else { throw TransportError(failure) }
-        do throws(TransportError) {
-            if !address.isUnix {
-                try checked(.setsockopt, ct_socket_set_int(descriptor, SOL_SOCKET, SO_REUSEADDR, 1))
-                if sharing { try checked(.setsockopt, ct_socket_set_int(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)) }
-            }
-            try configuration.apply(to: descriptor, isUnix: address.isUnix)
-            var raw = address.raw
-            var bound = ct_socket_bind(descriptor, &raw, &failure)
-            if bound == -EADDRINUSE, replacing, SocketFile.removeStale(at: address) {
-                bound = ct_socket_bind(descriptor, &raw, &failure)
-            }
-            guard bound == 0 else { throw TransportError(failure) }
-            if let backlog, ct_socket_listen(descriptor, backlog, &failure) < 0 {
-                if replacing { SocketFile(address)?.remove() }
-                throw TransportError(failure)
-            }
-        } catch {
-            closeSocket(descriptor)
-            throw error
-        }
-        return descriptor
-    }
-
-    static func address(of descriptor: Int32) throws(TransportError) -> SocketAddress {
-        var address = ct_address()
-        try checked(.getsockname, ct_socket_local_address(descriptor, &address))
-        return SocketAddress(address)
     }
 }

@@ -132,7 +132,9 @@ extension Channel {
         own.held = nil
         own.ending?.look?.disarm(on: eventLoop)
         own.ending?.look = nil
-        guard let slot else { return }
+        own.ending?.opening?.cancel()
+        // One that was never connected has no descriptor to wait for.
+        guard let slot else { return perform(own.lifecycle.on(.released)) }
         if own.lifecycle.phase == .resetting {
             ct_slot_reset(eventLoop.core, slot)
         } else {
@@ -145,10 +147,10 @@ extension Channel {
         failQueue()
     }
 
-    /// The descriptor is closed; the slot is somebody else's.
+    /// The descriptor is closed, the slot somebody else's; or there never was one.
     private func finish() {
         eventLoop.assertOnLoop()
-        guard let slot else { return }
+        let slot = self.slot
         self.slot = nil
         own.ending?.timer?.disarm(on: eventLoop)
         own.ending?.timer = nil
@@ -159,10 +161,15 @@ extension Channel {
         eventLoop.tellCompletions()
         if own.writing.isListed { eventLoop.own.dirty.remove(self) }
         if own.reading.isListed { eventLoop.own.readers.remove(self) }
-        eventLoop.own.channels.remove(at: Int(slot.pointee.index))
+        if let slot {
+            eventLoop.own.channels.remove(at: Int(slot.pointee.index))
+        } else {
+            eventLoop.own.unconnected.remove(self)
+        }
         if own.lifecycle.hasBeenActive { own.first.call(.inactive) { $0.handler.channelInactive($0) } }
         pipeline.removeAll()
         tellClosed()
+        guard slot != nil else { return }
         eventLoop.descriptorFreed()
         ChannelReference(self).release()
     }
@@ -173,9 +180,8 @@ extension Channel {
         if ending.cause == nil { own.ending = nil }
         ending.onClosed?()
         ending.onClosed = nil
-        // It closed before it was connected.
-        ending.connected?(-ECANCELED)
-        ending.connected = nil
+        // It closed before it was active.
+        if let opening = ending.opening.take() { endOpening(opening) }
         let waiters = ending.waiters
         ending.waiters = []
         for waiter in waiters { waiter() }

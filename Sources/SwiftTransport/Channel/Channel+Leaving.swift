@@ -7,7 +7,7 @@ extension Channel {
         ending.departures.append(departure)
         // Who has heard of one shutdown need not hear of the next.
         if ending.departures.count > 1, own.lifecycle.isActive { return }
-        if own.lifecycle.isActive { ending.wasIdle = own.queue == nil }
+        if own.lifecycle.isActive || own.lifecycle.phase == .opening { ending.wasIdle = own.queue == nil }
         perform(own.lifecycle.on(.shutdown))
         // Somebody has work under way.
         if own.lifecycle.isActive { ending.wasIdle = false }

@@ -99,6 +99,7 @@ public final class Channel: Endpoint, @unchecked Sendable {
         eventLoop.assertOnLoop()
         guard let slot, own.lifecycle.on(.connected) == .activate else { return }
         configuration.applyConnected(to: slot.pointee.fd)
+        endOpening()
         levels.open()
         own.first.call(.active) { $0.handler.channelActive($0) }
         // Also when it was closed just now: a drain ends with the peer's end of stream.

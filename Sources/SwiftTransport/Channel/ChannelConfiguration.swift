@@ -11,9 +11,11 @@ final class ChannelConfiguration: Sendable {
     let socketOptions: [ChannelOption]
     /// close(2) would wait: see ``ChannelOption/linger(_:)``.
     let lingers: Bool
+    /// How long a connect may take.
+    let connectTimeout: Duration
     private let connectionOptions: [ChannelOption]
 
-    init(_ options: [ChannelOption] = []) {
+    init(_ options: [ChannelOption] = [], connectTimeout: Duration = .seconds(30)) {
         var waterMark = WaterMark()
         var overflow = WaterMark.Overflow.failWrite
         var zeroCopyThreshold: ByteCount?
@@ -38,6 +40,7 @@ final class ChannelConfiguration: Sendable {
         self.allowsHalfClosure = allowsHalfClosure
         self.socketOptions = socketOptions
         self.lingers = lingers
+        self.connectTimeout = connectTimeout
         connectionOptions = socketOptions.filter(\.isPerConnection)
     }
 

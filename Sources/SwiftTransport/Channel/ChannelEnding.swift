@@ -17,8 +17,14 @@ final class ChannelEnding {
     /// The graceful shutdowns that wait for this channel, and whether it had nothing to do when the first began.
     var departures: [Departure] = []
     var wasIdle = false
-    /// Takes the result of a connect.
-    var connected: ((Int32) -> Void)?
+    /// Until the channel is active.
+    var opening: ChannelOpening?
     /// Told once, when the channel is closed.
     var onClosed: (() -> Void)?
+
+    /// It says nothing.
+    var isEmpty: Bool {
+        cause == nil && waiters.isEmpty && outputWaiters.isEmpty && timer == nil && look == nil && departures.isEmpty
+            && opening == nil && onClosed == nil
+    }
 }

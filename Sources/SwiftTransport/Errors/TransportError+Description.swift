@@ -28,6 +28,7 @@ extension TransportError: CustomStringConvertible {
         case .outputShutDown: "the channel's output was shut down"
         case .cancelled: "the \(operation) was cancelled"
         case .alreadyReading: "another task is reading already"
+        case .alreadyConnected: "the channel is connected already, or somebody connects it"
         case .outboundQueueFull: "the channel's outbound queue is full"
         case .timedOut: "the time allowed is over"
         case .connectionRefused: "the connection was refused"
@@ -78,6 +79,7 @@ extension TransportError: CustomStringConvertible {
             "A handler took the write and never ended it: hand its promise to the write that carries the bytes, or complete it"
         case .connectionRefused:
             "Nothing listens at that address, or a firewall rejects: check host, port and the service"
+        case .alreadyConnected: "A channel connects once: make another one with makeChannel(on:)"
         case .alreadyReading: "One task reads a connection at a time: let it hand on what it read"
         case .connectionLost where errno == ETIMEDOUT:
             "The peer no longer answers: its host or the network between is gone"
@@ -87,6 +89,8 @@ extension TransportError: CustomStringConvertible {
             "The name service did not answer in time: check /etc/resolv.conf and the name server, or allow more time"
         case .timedOut where errno == EAGAIN:
             "Its backlog was full all the time: whoever listens there does not accept, or too slowly"
+        case .timedOut where call == .connect && errno == 0:
+            "What makes the handlers has not returned in time: look what it waits for, or allow more time"
         case .timedOut: "The peer did not answer in time: check the network, or allow more time"
         case .addressInUse:
             "Somebody listens there (see `ss -ltnp`, `ss -lxp`), or a file that is no socket has that path: choose another"

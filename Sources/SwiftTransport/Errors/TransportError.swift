@@ -25,6 +25,8 @@ public struct TransportError: Error, Sendable, Hashable {
         case cancelled
         /// Another task is reading the connection already.
         case alreadyReading
+        /// The channel is connected already, or somebody connects it.
+        case alreadyConnected
         /// The channel's outbound queue is at its hard limit. Nothing of this write was queued.
         case outboundQueueFull
         /// The time allowed was over.

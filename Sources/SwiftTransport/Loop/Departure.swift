@@ -17,7 +17,7 @@ final class Departure {
 
     /// Tells everybody. What is not over after `duration` is cut off.
     func begin(within duration: Duration) {
-        let all = loop.own.channels.all.filter(belongs)
+        let all = (loop.own.channels.all + loop.own.unconnected.all).filter(belongs)
         limit(to: duration)
         for endpoint in all { endpoint.leave(self) }
         if duration <= .zero { cutOff() }

@@ -64,7 +64,7 @@ extension EventLoop {
         case CT_EVENT_NOTIFICATION:
             ChannelReference(context).with { $0.notified(event) }
         case CT_EVENT_CONNECT:
-            ChannelReference(context).with { $0.own.ending?.connected?(event.result) }
+            ChannelReference(context).with { $0.connectEnded(event.result) }
         case CT_EVENT_ACCEPT:
             ListenerReference(context).with { $0.accepted(event) }
         case CT_EVENT_CLOSED:
@@ -159,6 +159,7 @@ extension EventLoop {
     var hasFinished: Bool { own.phase == .closing && own.channels.count == 0 }
 
     func finish(_ messages: UnsafeMutablePointer<ct_message>) {
+        assert(own.unconnected.isEmpty && own.attempts.count == 0)
         ct_mailbox_close(core)
         // What was posted before the door shut is still done; who posts now, on this thread too, is told that the loop is gone.
         own.phase = .ended

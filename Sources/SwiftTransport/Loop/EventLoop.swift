@@ -48,6 +48,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         var dirty = TurnList()
         var channels = ChannelRegistry()
         var attempts = ConnectAttempts()
+        var unconnected = UnconnectedChannels()
         var outboundMemory: OutboundMemory
         var outbound: OutboundBudget
         var completions = CompletionQueue()

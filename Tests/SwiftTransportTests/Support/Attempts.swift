@@ -8,13 +8,10 @@ extension EventLoopGroup {
         _ target: ConnectAttempt.Target, within timeout: Duration = .seconds(600), resolver: ResolverPool = .shared,
         _ makeHandlers: @escaping @Sendable (Channel) throws -> [any ChannelHandler] = { _ in [] }
     ) async -> Result<Channel, TransportError> {
-        let attempt = ConnectAttempt(
-            to: target, on: loops[0], ChannelConfiguration(), within: timeout, resolver: resolver, makeHandlers)
-        return await withTaskCancellationHandler {
-            await withUnsafeContinuation { attempt.start($0) }
-        } onCancel: {
-            attempt.cancel()
-        }
+        await ConnectAttempt(
+            to: target, on: loops[0], .new(ChannelConfiguration(), .atOnce(makeHandlers)), within: timeout,
+            resolver: resolver
+        ).outcome()
     }
 }
 
