@@ -26,7 +26,7 @@ import Testing
 
     /// Connections that came before the accept was started are not forgotten.
     @Test(arguments: Engine.available)
-    func backlogBeforeStart(engine: Engine) throws {
+    func connectionsOfTheBacklogAreAccepted(engine: Engine) throws {
         try withLoop(engine) { loop in
             let listener = try Listener()
             let peers = try (0..<10).map { _ in try listener.connectPeer() }
@@ -40,7 +40,7 @@ import Testing
 
     /// Closing a listener ends its accept with -ECANCELED, then the slot; new connections are refused.
     @Test(arguments: Engine.available)
-    func closedListener(engine: Engine) throws {
+    func aClosedListenerEndsItsAccept(engine: Engine) throws {
         try withLoop(engine) { loop in
             // A port might be somebody else's by then; an abstract name is not.
             let listener = try Listener(.unix)
@@ -60,7 +60,7 @@ import Testing
     @Test(
         .enabled(if: DescriptorTable.canBeFilled, "too many descriptors allowed to use them all up"),
         arguments: Engine.available)
-    func descriptorsUsedUp(engine: Engine) throws {
+    func acceptingFailsWithoutDescriptors(engine: Engine) throws {
         let outcome = TestThread { () -> Outcome in
             // A table of its own, so that the other tests keep their descriptors.
             guard unshareDescriptors() == 0 else { return Outcome(failure: "unshare: \(errno)") }

@@ -92,7 +92,7 @@ import Testing
 
     /// A connection that waits for memory closes all the same, though the memory never comes.
     @Test(arguments: Variant.all)
-    func starvedConnectionCloses(variant: Variant) throws {
+    func aStarvedConnectionCloses(variant: Variant) throws {
         try withSmallLoop(variant) { loop in
             let (first, firstPeer) = try loop.connection()
             let (second, secondPeer) = try loop.connection()
@@ -111,7 +111,7 @@ import Testing
 
     /// Stopped while waiting for memory: nothing more is delivered. Started again: nothing was lost.
     @Test(arguments: Variant.all)
-    func starvedConnectionCanBeStopped(variant: Variant) throws {
+    func aStarvedConnectionCanBeStopped(variant: Variant) throws {
         try withSmallLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection()
             loop.keepsChunks = true
@@ -133,7 +133,7 @@ import Testing
     /// Many that waited and no longer want anything do not use up the memory's turn: whoever stands behind them is fed
     /// without waiting for something else to happen.
     @Test(arguments: Variant.all)
-    func longQueueOfStoppedConnections(variant: Variant) throws {
+    func stoppedConnectionsHoldUpNobody(variant: Variant) throws {
         try withSmallLoop(variant) { loop in
             let (hog, hogPeer) = try loop.connection()
             loop.keepsChunks = true
@@ -156,7 +156,7 @@ import Testing
 
     /// Slices outlive their loop: the pool goes with the last of them, on whatever thread that is.
     @Test(arguments: Variant.all)
-    func releasedAfterTheLoopIsGone(variant: Variant) throws {
+    func slicesOutliveTheirLoop(variant: Variant) throws {
         var kept: [UnsafeMutablePointer<ct_chunk>] = []
         try withSmallLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection()
@@ -178,7 +178,7 @@ import Testing
 
     /// Readers are told to copy instead of keep once half the budget is out, and no longer when it has come back.
     @Test(arguments: Variant.all)
-    func scarceAboveHalfTheBudget(variant: Variant) throws {
+    func memoryIsScarceAboveHalfTheBudget(variant: Variant) throws {
         try withSmallLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection()
             loop.keepsChunks = true

@@ -6,7 +6,7 @@ import Testing
     /// A connection with a receive armed and a send blocked is closed: both end, then CLOSED, and the
     /// peer sees what was accepted for sending and then the end.
     @Test(arguments: Variant.all, Transport.allCases)
-    func receiveAndSendInFlight(variant: Variant, transport: Transport) throws {
+    func closingEndsReceiveAndSend(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
@@ -27,7 +27,7 @@ import Testing
 
     /// Everything at once on one loop: listeners, connects, receives, sends, in every state; all slots come free, once.
     @Test(arguments: Engine.available)
-    func everythingInFlight(engine: Engine) throws {
+    func everySlotComesFreeOnce(engine: Engine) throws {
         try withLoop(engine) { loop in
             let full = try Listener(backlog: 0)
             let first = try full.connectPeer()
@@ -73,7 +73,7 @@ import Testing
 
     /// SO_LINGER 0: the peer gets a reset and no end of stream before it; nothing in flight stays.
     @Test(arguments: Variant.all)
-    func reset(variant: Variant) throws {
+    func aResetIsNoEndOfStream(variant: Variant) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
@@ -92,7 +92,7 @@ import Testing
 
     /// Everything at once, with resets instead of closes, Unix sockets included.
     @Test(arguments: Variant.all, Transport.allCases)
-    func resetWithBytesOnTheirWay(variant: Variant, transport: Transport) throws {
+    func everySlotComesFreeAfterResets(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             for round in 0..<20 {
                 let (endpoint, peer) = try loop.connection(transport)
@@ -108,7 +108,7 @@ import Testing
 
     /// The peer was faster: closing a connection it has reset ends as quietly.
     @Test(arguments: Engine.available)
-    func afterAReset(engine: Engine) throws {
+    func aResetConnectionClosesQuietly(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             loop.settle()
@@ -129,7 +129,7 @@ import Testing
     /// the peer's help, who has written something and does not react to our end of stream. The receive that takes those
     /// bytes is armed behind the shutdown, which therefore wakes nobody.
     @Test(arguments: Variant.all, Transport.allCases)
-    func beforeTheFirstTurn(variant: Variant, transport: Transport) throws {
+    func whatIsClosedBeforeTheFirstTurnComesFree(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             for round in 0..<20 {
                 let (endpoint, peer) = try loop.connection(transport)
@@ -147,7 +147,7 @@ import Testing
     /// Closing from within the turn that delivered the bytes, again and again with reused slots: every event finds the
     /// owner it was meant for.
     @Test(arguments: Engine.available)
-    func churn(engine: Engine) throws {
+    func everyEventFindsItsOwner(engine: Engine) throws {
         try withLoop(engine) { loop in
             for round in 0..<300 {
                 let (endpoint, peer) = try loop.connection()

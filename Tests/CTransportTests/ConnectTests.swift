@@ -5,7 +5,7 @@ import Testing
 @Suite struct ConnectTests {
     /// A connect ends with one event; the connection then carries bytes both ways.
     @Test(arguments: Engine.available, Transport.withListener)
-    func connects(engine: Engine, transport: Transport) throws {
+    func aConnectEndsWithOneEvent(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let listener = try Listener(transport)
             let endpoint = try loop.open(listener.socket())
@@ -24,7 +24,7 @@ import Testing
 
     /// Refused is an event, not a failed call, on every engine and for every family.
     @Test(arguments: Engine.available, Transport.withListener)
-    func refused(engine: Engine, transport: Transport) throws {
+    func beingRefusedIsAnEvent(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let listener = try Listener(transport, listens: false)
             let endpoint = try loop.open(listener.socket())
@@ -38,7 +38,7 @@ import Testing
 
     /// Many at once, more than the engine keeps addresses for.
     @Test(arguments: Engine.available)
-    func manyAtOnce(engine: Engine) throws {
+    func manyConnectAtOnce(engine: Engine) throws {
         try withLoop(engine) { loop in
             let listener = try Listener()
             let server = try loop.open(listener.fd, listener: true)
@@ -55,7 +55,7 @@ import Testing
 
     /// I11: a connect nobody answers is ended by closing the slot, with -ECANCELED and then CLOSED.
     @Test(arguments: Engine.available)
-    func closedWhileConnecting(engine: Engine) throws {
+    func closingEndsAConnect(engine: Engine) throws {
         try withLoop(engine) { loop in
             // A backlog that is full drops what comes: the handshake gets no answer.
             let listener = try Listener(backlog: 0)

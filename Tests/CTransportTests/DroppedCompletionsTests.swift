@@ -83,7 +83,7 @@ import Testing
 
     /// Connections that are closing, or whose zero-copy memory the kernel still reads, come to their end.
     @Test(arguments: [false, true])
-    func closingEnds(zeroCopy: Bool) throws {
+    func whatIsClosingEnds(zeroCopy: Bool) throws {
         try withLosses(false) { loop in
             var ending: [Endpoint] = []
             for i in 0..<6 {

@@ -6,7 +6,7 @@ import Testing
     /// A server and its clients in one loop: every byte comes back, in order, on its own connection, through sends of
     /// all sizes (W20: partial sends go on where the kernel stopped).
     @Test(arguments: Variant.all, Transport.withListener)
-    func clientsAndServerInOneLoop(variant: Variant, transport: Transport) throws {
+    func everyByteComesBackWithinOneLoop(variant: Variant, transport: Transport) throws {
         let clients = 8
         let sizes = [1, 64, 4096, 70_000, 200_000]
         try withLoop(variant) { loop in
@@ -41,7 +41,7 @@ import Testing
 
     /// The same with a plain socket at the other end.
     @Test(arguments: Variant.all, Transport.allCases)
-    func plainPeer(variant: Variant, transport: Transport) throws {
+    func everyByteComesBackToAPlainSocket(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport, receiving: false)
             let echo = try Echo(loop, endpoint)

@@ -6,7 +6,7 @@ import Testing
     /// What the peer wrote before it stopped writing is delivered before the end of the stream, and our side can still
     /// answer (half-close).
     @Test(arguments: Variant.all, Transport.allCases)
-    func comesBehindTheData(variant: Variant, transport: Transport) throws {
+    func theEndComesBehindTheData(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             let bytes = pattern(150_000)
@@ -30,7 +30,7 @@ import Testing
     /// Data and end of stream that are there before the receive is armed, for one byte too: the end is not missed behind
     /// a read that leaves room in the buffer (liburing#1549; epoll: a short read).
     @Test(arguments: Variant.all, Transport.allCases)
-    func thereBeforeTheReceive(variant: Variant, transport: Transport) throws {
+    func anEndBeforeTheReceiveIsNotMissed(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport, receiving: false)
             peer.write([7])
@@ -44,7 +44,7 @@ import Testing
 
     /// Many small writes and an end, over and over: neither engine loses the end in a race (liburing#1549).
     @Test(arguments: Engine.available, Transport.allCases)
-    func isNeverMissed(engine: Engine, transport: Transport) throws {
+    func theEndIsNeverMissed(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             for round in 0..<50 {
                 let (endpoint, peer) = try loop.connection(transport)
@@ -61,7 +61,7 @@ import Testing
 
     /// A receive that is started again after the end meets the end again.
     @Test(arguments: Engine.available)
-    func isThereAgain(engine: Engine) throws {
+    func theEndIsMetAgain(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection()
             peer.close()
@@ -73,7 +73,7 @@ import Testing
 
     /// H5: a reset is an error and not an end, after which nothing is armed.
     @Test(arguments: Engine.available)
-    func resetIsAnError(engine: Engine) throws {
+    func aResetIsAnError(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             loop.settle()
@@ -89,7 +89,7 @@ import Testing
     /// A reset behind bytes, both there before the receive looks: the bytes are delivered and the reset is not missed,
     /// or a dead connection would stay forever.
     @Test(arguments: Variant.all)
-    func resetBehindData(variant: Variant) throws {
+    func aResetBehindDataIsNotMissed(variant: Variant) throws {
         try withLoop(variant) { loop in
             for round in 0..<20 {
                 let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
@@ -106,7 +106,7 @@ import Testing
     /// The same for a receive that has been armed for long, which on many kernels takes the bytes and does not see what came
     /// with them (liburing#1549; 6.8 to 6.18).
     @Test(arguments: Variant.all)
-    func resetBehindDataOfAnOldReceive(variant: Variant) throws {
+    func anOldReceiveDoesNotMissAResetBehindData(variant: Variant) throws {
         try withLoop(variant) { loop in
             for _ in 0..<10 {
                 let (endpoint, peer) = try loop.connection(.tcp)
@@ -124,7 +124,7 @@ import Testing
 
     /// Our own close is such an end too: bytes that came before it, and that nobody has looked at yet, do not hide it.
     @Test(arguments: Variant.all, Transport.allCases)
-    func closeBehindData(variant: Variant, transport: Transport) throws {
+    func bytesDoNotHideOurOwnClose(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             for _ in 0..<10 {
                 let (endpoint, peer) = try loop.connection(transport)

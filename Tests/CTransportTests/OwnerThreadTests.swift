@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Call.allCases) func stopsTheProgram(_ call: Call) async {
+    @Test(arguments: Call.allCases) func anotherThreadStopsTheProgram(_ call: Call) async {
         let result = await #expect(
             processExitsWith: .failure, observing: [\.standardErrorContent]
         ) { [call = call as Call] in

@@ -10,7 +10,7 @@ import Testing
 
     /// The engine asked for is the engine made.
     @Test(arguments: Engine.available)
-    func loopHasTheEngineAskedFor(engine: Engine) throws {
+    func aLoopHasTheEngineAskedFor(engine: Engine) throws {
         try withLoop(engine) { loop in
             #expect(ct_loop_engine(loop.loop) == engine.kind)
         }
@@ -18,7 +18,7 @@ import Testing
 
     /// Started loops are known on their own thread and nowhere else.
     @Test(arguments: Engine.available)
-    func contextBelongsToTheThread(engine: Engine) throws {
+    func aContextBelongsToItsThread(engine: Engine) throws {
         try withLoop(engine) { loop in
             #expect(ct_current_context() == UnsafeMutableRawPointer(loop.loop))
             #expect(TestThread { ct_current_context() == nil }.join())

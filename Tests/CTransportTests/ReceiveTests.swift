@@ -5,7 +5,7 @@ import Testing
 @Suite struct ReceiveTests {
     /// autoRead off: after a stop nothing more arrives, and after a start nothing is missing.
     @Test(arguments: Variant.all, Transport.allCases)
-    func stopAndStart(variant: Variant, transport: Transport) throws {
+    func stoppingAndStartingLosesNothing(variant: Variant, transport: Transport) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             var expected: [UInt8] = []
@@ -28,7 +28,7 @@ import Testing
 
     /// Stopped and started again before the engine took notice: as if nothing had happened.
     @Test(arguments: Engine.available)
-    func stopAndStartInOneTurn(engine: Engine) throws {
+    func stoppingAndStartingInOneTurnChangesNothing(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection()
             for round in 1...20 {
@@ -46,7 +46,7 @@ import Testing
     /// Connections of both kinds on one loop share its receive memory and keep their own bytes. A kernel that reports what it
     /// received in another order than it filled the memory (incremental buffers, 6.12 to 6.15) would swap them.
     @Test(arguments: Variant.all)
-    func bothKindsOfSocketAtOnce(variant: Variant) throws {
+    func bothKindsOfSocketKeepTheirBytes(variant: Variant) throws {
         try withLoop(variant) { loop in
             let pairs = try (0..<6).map { try loop.connection($0 % 2 == 0 ? .unix : .tcp) }
             loop.settle()
@@ -79,7 +79,7 @@ import Testing
 
     /// End of stream while stopped is delivered when reading goes on, behind the bytes.
     @Test(arguments: Engine.available, Transport.allCases)
-    func endOfStreamWhileStopped(engine: Engine, transport: Transport) throws {
+    func anEndWhileStoppedIsTold(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             loop.settle()
@@ -97,7 +97,7 @@ import Testing
     /// A peer that passes descriptors along cuts our reads short, although more bytes are there and no new readiness
     /// will be told: nothing may stay behind.
     @Test(arguments: Variant.all)
-    func bytesBehindPassedDescriptors(variant: Variant) throws {
+    func bytesBehindPassedDescriptorsArrive(variant: Variant) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(.socketPair, receiving: false)
             for i in 0..<5 {
@@ -113,7 +113,7 @@ import Testing
 
     /// So does urgent data: the read stops in front of the urgent byte, and what is behind it must still come.
     @Test(arguments: Variant.all)
-    func bytesBehindUrgentData(variant: Variant) throws {
+    func bytesBehindUrgentDataArrive(variant: Variant) throws {
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(.tcp, receiving: false)
             peer.write(pattern(100))

@@ -41,7 +41,7 @@ import Testing
     }
 
     /// So is one that was stopped and started again meanwhile.
-    @Test func stopAndStartWithoutAnEntry() throws {
+    @Test func stopAndStartWithoutAnEntryAreNotForgotten() throws {
         try withLoop(.uring, options: Self.smallRing) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             loop.settle()

@@ -5,7 +5,7 @@ import Testing
 @Suite struct SendTests {
     /// A gathering send puts its pieces on the wire in order (W16, W23).
     @Test(arguments: Engine.available, Transport.allCases)
-    func gathers(engine: Engine, transport: Transport) throws {
+    func aGatheringSendKeepsTheOrder(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             let bytes = pattern(3000)
@@ -20,7 +20,7 @@ import Testing
 
     /// The result of a send is never told within the call: it is an event of a later turn.
     @Test(arguments: Engine.available)
-    func resultComesWithTheNextTurn(engine: Engine) throws {
+    func theResultComesWithTheNextTurn(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, _) = try loop.connection(receiving: false)
             #expect(endpoint.send([1], on: loop) == 0)
@@ -33,7 +33,7 @@ import Testing
     /// W19, W27: a peer that does not read blocks the send, with the operation in flight and no event; when it reads, the
     /// send goes on, and every byte arrives once.
     @Test(arguments: Engine.available, Transport.allCases)
-    func slowReader(engine: Engine, transport: Transport) throws {
+    func aSlowReaderBlocksTheSend(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(transport)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
@@ -67,7 +67,7 @@ import Testing
 
     /// Receiving goes on while a send is blocked: two peers that both write first do not lock each other out.
     @Test(arguments: Engine.available)
-    func receivesWhileBlocked(engine: Engine) throws {
+    func aBlockedSenderReceives(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             ct_socket_set_int(endpoint.slot.pointee.fd, SOL_SOCKET, SO_SNDBUF, 8192)
@@ -82,7 +82,7 @@ import Testing
     /// Zero-copy is a request: where the kernel copies after all, the bytes arrive the same, and each send that said
     /// "more follows" is followed by exactly one notification.
     @Test(arguments: Engine.available)
-    func zeroCopy(engine: Engine) throws {
+    func everyZeroCopySendIsNotifiedOnce(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(.tcp)
             let bytes = pattern(100_000)

@@ -46,7 +46,7 @@ import Testing
     /// The descriptor is not closed and the slot not reused while anything is in flight. Until its last
     /// completion a closing slot keeps its number, and a new connection gets another one.
     @Test(arguments: Engine.available)
-    func noReuseBeforeQuiet(engine: Engine) throws {
+    func aSlotIsNotReusedBeforeItIsQuiet(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (closing, peer) = try loop.connection()
             loop.settle()
@@ -81,7 +81,7 @@ import Testing
     /// More connections than one block of slots, closed at once: each ends once, the array's bound is kept, and the
     /// closes take their turns (`ct_slots_finish`).
     @Test(arguments: Engine.available)
-    func manyCloseAtOnce(engine: Engine) throws {
+    func manyThatCloseAtOnceEndOnce(engine: Engine) throws {
         try withLoop(engine, capacity: 64) { loop in
             var peers: [Peer] = []
             for _ in 0..<1200 { peers.append(try loop.connection().1) }
@@ -103,7 +103,7 @@ import Testing
     /// Stopped and closed in one turn while its bytes wait to be read, behind others that fill the array: the engine must
     /// not look at the slot again when it has a new owner (epoll: the ready list; io_uring: the armed request).
     @Test(arguments: Engine.available)
-    func stoppedAndClosedWhileReadable(engine: Engine) throws {
+    func aReusedSlotGetsNoBytesOfItsPredecessor(engine: Engine) throws {
         // Small chunks, so that the busy ones have many events each.
         try withLoop(engine, capacity: 64, options: ct_loop_options(chunkSize: 4096)) { loop in
             let busy = try (0..<30).map { _ in try loop.connection(.tcp) }

@@ -7,7 +7,7 @@ import Testing
     /// Timers fire in the order of their deadlines, those of one tick in the order they were armed, and never before
     /// their deadline (I4: a reader-idle delay that fires early would close a live connection).
     @Test(arguments: Engine.available)
-    func fireInOrderAndNeverEarly(engine: Engine) throws {
+    func timersFireInOrderAndNeverEarly(engine: Engine) throws {
         try withLoop(engine) { loop in
             let start = loop.now
             let delays: [UInt64] = [9, 3, 70, 3, 1, 0, 25, 64, 63, 65, 9, 130]
@@ -28,7 +28,7 @@ import Testing
 
     /// The wait ends at a timer although nothing else happens and the caller gave no deadline.
     @Test(arguments: Engine.available)
-    func endTheWait(engine: Engine) throws {
+    func aTimerEndsTheWait(engine: Engine) throws {
         try withLoop(engine) { loop in
             ct_timer_arm(loop.loop, loop.now + 3 * Self.millisecond, UnsafeMutableRawPointer(bitPattern: 7)!)
             #expect(loop.wakes { !loop.firedTimers.isEmpty })
@@ -66,7 +66,7 @@ import Testing
     }
 
     /// Far deadlines, beyond the wheel's reach too, neither fire nor disturb near ones, and can be taken back.
-    @Test func farDeadlines() throws {
+    @Test func farDeadlinesDisturbNobody() throws {
         try withLoop(.epoll) { loop in
             let hour = 3_600_000 * Self.millisecond
             let start = loop.now
@@ -86,7 +86,7 @@ import Testing
     }
 
     /// A handle of a timer that is over does not reach the timer that now lives in its place; 0 is no timer.
-    @Test func staleHandleIsNothing() throws {
+    @Test func aStaleHandleDoesNothing() throws {
         try withLoop(.epoll) { loop in
             let first = ct_timer_arm(loop.loop, .max, UnsafeMutableRawPointer(bitPattern: 1)!)
             ct_timer_take(loop.loop, first)
@@ -154,7 +154,7 @@ import Testing
 
     /// More timers due at once than the event array holds: the rest comes in the next turns, in order, none lost.
     @Test(arguments: Engine.available)
-    func moreDueThanTheArrayHolds(engine: Engine) throws {
+    func theRestOfManyTimersComesInTheNextTurns(engine: Engine) throws {
         try withLoop(engine, capacity: 64) { loop in
             let deadline = loop.now
             for i in 1...1000 { ct_timer_arm(loop.loop, deadline, UnsafeMutableRawPointer(bitPattern: i)!) }

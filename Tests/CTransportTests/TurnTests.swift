@@ -5,7 +5,7 @@ import Testing
 @Suite struct TurnTests {
     /// "One turn, one system call": however many connections have something to say.
     @Test(arguments: Engine.available)
-    func oneEnterATurn(engine: Engine) throws {
+    func aTurnHasOneEnter(engine: Engine) throws {
         try withLoop(engine) { loop in
             let pairs = try (0..<100).map { _ in try loop.connection() }
             loop.settle()
@@ -27,7 +27,7 @@ import Testing
     @Test(
         .enabled(if: ct_probe().pointee.uring),
         arguments: [1, 2, 7, 8, 64, 1000, 3840, 4096, 32768, 100_000] as [UInt32])
-    func ringsOfEverySize(entries: UInt32) throws {
+    func ringsOfEverySizeWork(entries: UInt32) throws {
         var options = ct_loop_options()
         options.submission_entries = entries
         try withLoop(.uring, options: options) { loop in
@@ -42,7 +42,7 @@ import Testing
     /// Five hundred connections on a ring of eight entries that all want the same at once: to be accepted, to receive, to
     /// send, to be closed. Every byte arrives at its own connection, and every end is told.
     @Test(arguments: Variant.all, Transport.withListener)
-    func moreAtOnceThanTheQueueHolds(variant: Variant, transport: Transport) throws {
+    func aShortQueueServesManyAtOnce(variant: Variant, transport: Transport) throws {
         let count = 500
         var options = ct_loop_options()
         options.submission_entries = 8
@@ -125,7 +125,7 @@ import Testing
     /// liburing#1043: a connection that floods does not shut the others out. It may have a few dozen reads, not the
     /// whole array, before everybody who had one small message has been heard.
     @Test(arguments: Engine.available)
-    func floodLeavesRoomForOthers(engine: Engine) throws {
+    func aFloodLeavesRoomForOthers(engine: Engine) throws {
         // Small chunks, so that the flood is many reads.
         try withLoop(engine, options: ct_loop_options(chunkSize: 4096)) { loop in
             let (flood, flooder) = try loop.connection(.tcp)
@@ -150,7 +150,7 @@ import Testing
 
     /// A wait without deadline ends when something happens, on any thread.
     @Test(arguments: Engine.available)
-    func waitEndsWithTraffic(engine: Engine) throws {
+    func theWaitEndsWithTraffic(engine: Engine) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection()
             let fd = peer.fd
@@ -162,7 +162,7 @@ import Testing
 
     /// A deadline in the past, or 0, does not wait.
     @Test(arguments: Engine.available)
-    func deadlineZeroDoesNotWait(engine: Engine) throws {
+    func aDeadlineOfZeroDoesNotWait(engine: Engine) throws {
         try withLoop(engine) { loop in
             let sentinel = ct_timer_arm(
                 loop.loop, loop.now + TestLoop.guardNanos, UnsafeMutableRawPointer(bitPattern: 1)!)

@@ -120,7 +120,7 @@ import Testing
     /// A peer that never stops writing does not keep the connection: after a bounded number of turns it is closed with
     /// what is unread, which tells that peer that nobody reads.
     @Test(arguments: Engine.available, Transport.allCases)
-    func closeDespiteAFloodEnds(engine: Engine, transport: Transport) throws {
+    func aCloseEndsDespiteAFlood(engine: Engine, transport: Transport) throws {
         try withLoop(engine) { loop in
             let (endpoint, peer) = try loop.connection(transport, receiving: false)
             let fd = peer.fd

@@ -19,7 +19,7 @@ extension Scenarios {
         }
 
         /// No loops at all could serve nobody: there is at least one.
-        @Test(arguments: Engine.allCases) func atLeastOneLoop(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func thereIsAtLeastOneLoop(_ engine: Engine) async throws {
             try await withGroup(engine, loops: 0) { #expect($0.loops.count == 1) }
             try await withGroup(engine, loops: -3) { #expect($0.loops.count == 1) }
         }

@@ -126,7 +126,9 @@ extension Scenarios {
         }
 
         /// Sent from where it is, small and large, by slices too, and freed when the last of them is gone.
-        @Test(arguments: Place.all, [5, 100_000]) func adoptedMemory(_ place: Place, _ count: Int) async throws {
+        @Test(arguments: Place.all, [5, 100_000]) func adoptedMemoryIsSentAndFreed(_ place: Place, _ count: Int)
+            async throws
+        {
             try await withGroup(place.engine) { group in
                 let freed = Watched(false)
                 let content = Pattern(seed: 11).bytes(at: 0, count: count)
@@ -151,7 +153,7 @@ extension Scenarios {
         }
 
         /// Literals are sent from the program itself, whatever their size.
-        @Test(arguments: Place.all) func literals(_ place: Place) async throws {
+        @Test(arguments: Place.all) func literalsAreSentFromTheProgram(_ place: Place) async throws {
             let small: Buffer = "small "
             let large = Buffer(Self.large)
             #expect(small.owner == nil && large.owner == nil && large.count == 1280)
@@ -182,7 +184,7 @@ extension Scenarios {
 
         /// Neither a literal nor adopted memory costs an allocation.
         @Test(.enabled(if: ct_memory_thread_allocated() > 0, "needs the trait Jemalloc: malloc does not count"))
-        func allocatesNothing() {
+        func adoptingAllocatesNothing() {
             let owner = Foreign([1, 2, 3], Watched(false))
             var total = 0
             let before = ct_memory_thread_allocated()
@@ -196,7 +198,7 @@ extension Scenarios {
 
         // MARK: Appended
 
-        @Test func appended() throws {
+        @Test func everyKindCanBeAppended() throws {
             let payload: Buffer = "payload"
             let made = Buffer(capacity: 40) { output in
                 output.append(UInt32(payload.count).bigEndian, as: UInt32.self)
@@ -213,7 +215,7 @@ extension Scenarios {
         }
 
         /// As with every span of the standard library, more than there is room for stops the program.
-        @Test func appendedTooMuch() async {
+        @Test func appendingTooMuchStopsTheProgram() async {
             let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
                 _ = Buffer(capacity: 3) { $0.append("four" as Buffer) }
             }

@@ -104,14 +104,14 @@ extension Scenarios {
         // MARK: The counters count
 
         /// A handler that retains once for each message: that and nothing else is seen.
-        @Test func oneForEachMessageIsSeen() async throws {
+        @Test func oneReferenceForEachMessageIsSeen() async throws {
             let place = Place(engine: .epoll, network: .unix)
             let used = try await echo(place, Path.small.message) { [RetainingHandler(), EchoHandler()] }
             #expect(used == Counts(retains: UInt64(Self.connections * Self.rounds)))
         }
 
         /// A retain, a release and a checked access are seen, each as what it is.
-        @Test func oneOfEachIsSeen() {
+        @Test func oneReferenceOfEachKindIsSeen() {
             let object = Unmanaged.passRetained(Counted())
             let start = Counts.ofThread
             _ = object.retain()

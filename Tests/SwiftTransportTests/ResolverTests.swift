@@ -22,7 +22,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func aServerAndAClientByName(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aServerAndAClientMeetByName(_ engine: Engine) async throws {
             try await withGroup(engine, loops: 2) { group in
                 let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                     .bind(host: "localhost", port: 0)

@@ -25,7 +25,7 @@ import Testing
         #expect(MemoryLayout<OutboundQueue?>.size == 8)
     }
 
-    @Test func whatAConnectionCarriesInEveryTurn() {
+    @Test func whatEveryTurnTouchesIsSmall() {
         #expect(MemoryLayout<ChannelContext.Own>.size == 32)
         #if !DEBUG
             #expect(MemoryLayout<Channel.Own>.size <= 104)

@@ -6,7 +6,7 @@ extension Scenarios {
     /// The two signals that ask a process to stop. Each in a process of its own, because they are the whole process's.
     struct StopSignalTests {
         /// Awaited before it comes, and asked for afterwards; the process goes on.
-        @Test func awaitedAndAskedForLater() async {
+        @Test func aSignalIsSeenAwaitedOrLater() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     let stop = try StopSignal()
@@ -23,7 +23,7 @@ extension Scenarios {
         }
 
         /// Who begins later waits for the next one: a second Ctrl-C.
-        @Test func theNextOne() async {
+        @Test func aLaterOneWaitsForTheNextSignal() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     let first = try StopSignal()
@@ -44,7 +44,7 @@ extension Scenarios {
         }
 
         /// A task that is cancelled waits no longer, whether it waited already or not; the others do.
-        @Test func cancelled() async {
+        @Test func aCancelledWaitEnds() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     let stop = try StopSignal()

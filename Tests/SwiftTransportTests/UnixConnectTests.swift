@@ -57,7 +57,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func aShutdownEndsIt(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aShutdownEndsAWaitingConnect(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let full = try Full(engine)
                 let failure = Task {
@@ -71,7 +71,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func aCancelledTaskEndsIt(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aCancelledTaskEndsItsConnect(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let full = try Full(engine)
                 let failure = Task {

@@ -48,7 +48,7 @@ extension Scenarios {
             #expect(Set([Buffer(), Buffer(""), whole[3..<3], whole[0..<5], whole[6..<11], whole]).count == 3)
         }
 
-        @Test func descriptions() {
+        @Test func valuesDescribeThemselves() {
             #expect("\(Buffer())" == "0 bytes")
             #expect("\(Buffer([7]))" == "1 byte: 07")
             #expect("\(Buffer("hello"))" == "5 bytes: 68 65 6c 6c 6f")

@@ -14,7 +14,7 @@ extension Scenarios {
         }
 
         /// The connection is none the worse: the next reader gets what comes.
-        @Test(arguments: Engine.allCases, Reader.all) func whileWaitingForBytes(_ engine: Engine, _ reader: Reader)
+        @Test(arguments: Engine.allCases, Reader.all) func aReadMayBeCancelled(_ engine: Engine, _ reader: Reader)
             async throws
         {
             try await withGroup(engine) { group in
@@ -50,7 +50,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases, When.allCases) func whileConnecting(_ engine: Engine, _ when: When)
+        @Test(arguments: Engine.allCases, When.allCases) func aConnectMayBeCancelled(_ engine: Engine, _ when: When)
             async throws
         {
             try await withGroup(engine) { group in
@@ -73,7 +73,7 @@ extension Scenarios {
         }
 
         /// Many connects, each cancelled at another moment: each ends one way or the other, and nothing is left.
-        @Test(arguments: Place.all) func atAnyMoment(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aConnectMayBeCancelledAtAnyMoment(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let server = try await group.serve(place)
                 var ends = 0

@@ -5,7 +5,7 @@ extension Scenarios {
     /// State of a loop travels in a wrapper, is used on its loop alone, and freed there.
     struct LoopBoundTests {
         /// What no lock protects is counted by many tasks, each on its way over the loop.
-        @Test(arguments: Engine.allCases) func isUsedOnItsLoop(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aValueIsUsedOnItsLoop(_ engine: Engine) async throws {
             try await withGroup(engine, loops: 2) { group in
                 let loop = group.loops[1]
                 let tally = LoopBound(Tally(), on: loop)
@@ -21,7 +21,7 @@ extension Scenarios {
         }
 
         /// A handler hands itself to a thread of somebody else's, which brings it back.
-        @Test(arguments: Place.all) func bringsAHandlerBackToItsLoop(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aValueBringsAHandlerBackToItsLoop(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let found = Watched<[Bool]>([])
                 let (channel, peer) = try await group.connection(place) { [Asking(found)] }
@@ -32,7 +32,7 @@ extension Scenarios {
         }
 
         /// Wherever the last one lets go, it is the loop that frees.
-        @Test(arguments: Engine.allCases) func isFreedOnItsLoop(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aValueIsFreedOnItsLoop(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let freed = Watched<[Bool]>([])
                 let loop = group.loops[0]
@@ -52,7 +52,7 @@ extension Scenarios {
         }
 
         /// A value that outlives its loop is freed all the same.
-        @Test(arguments: Engine.allCases) func isFreedWhenItsLoopHasEnded(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aValueIsFreedWhenItsLoopHasEnded(_ engine: Engine) async throws {
             let freed = Watched<[Bool]>([])
             var bound: LoopBound<Freed>?
             try await withGroup(engine) { group in

@@ -11,7 +11,7 @@ extension Scenarios {
         }
 
         /// Again and again in vain, on the loop or off it: what comes afterwards is read whole, and no timer is left.
-        @Test(arguments: Engine.allCases, [false, true]) func losesNothing(_ engine: Engine, _ onLoop: Bool)
+        @Test(arguments: Engine.allCases, [false, true]) func aReadInVainLosesNothing(_ engine: Engine, _ onLoop: Bool)
             async throws
         {
             try await withGroup(engine) { group in
@@ -53,7 +53,7 @@ extension Scenarios {
         }
 
         /// Bytes, an end or a failure that come in time end the wait, and its timer.
-        @Test(arguments: Engine.allCases) func endsWithWhatComesFirst(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aReadEndsWithWhatComesFirst(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let (connection, peer) = try await pair(group)
                 let armed = { await group.loops[0].statistics()?.armedTimers }

@@ -41,7 +41,7 @@ extension Scenarios {
         }
 
         /// What comes before the call waits, with all it has sent.
-        @Test(arguments: Place.all) func nothingIsAcceptedBefore(_ place: Place) async throws {
+        @Test(arguments: Place.all) func nothingIsAcceptedBeforeRun(_ place: Place) async throws {
             try await withGroup(place.engine, loops: 2) { group in
                 let server = try await ServerBootstrap(group: group).bind(to: place.freshAddress())
                 let peers = try await blocking {
@@ -164,7 +164,7 @@ extension Scenarios {
         }
 
         /// A server that ends with its group ends its `run` too; one that is over returns at once.
-        @Test(arguments: Engine.allCases) func endsWithItsGroup(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func runEndsWithItsGroup(_ engine: Engine) async throws {
             let over = Watched(0)
             try await withGroup(engine, loops: 2) { group in
                 let first = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0)
@@ -209,7 +209,7 @@ extension Scenarios {
 
         /// Nobody's connections are taken away in silence.
         @Test(arguments: Engine.allCases, Otherwise.allCases)
-        func isRefusedWhereConnectionsAreServedOtherwise(_ engine: Engine, _ otherwise: Otherwise) async throws {
+        func runIsRefusedWhereConnectionsAreServedOtherwise(_ engine: Engine, _ otherwise: Otherwise) async throws {
             try await withGroup(engine) { group in
                 var bootstrap = ServerBootstrap(group: group)
                 switch otherwise {

@@ -8,7 +8,7 @@ extension Scenarios {
         /// Handlers first, then the task, whichever was named first; an option of the user's own counts more than what serving
         /// by a task brings along.
         @Test(arguments: Place.all, [false, true])
-        func handlersAndTaskInAnyOrder(_ place: Place, _ taskFirst: Bool) async throws {
+        func handlersAndTaskComeInAnyOrder(_ place: Place, _ taskFirst: Bool) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let empty = ServerBootstrap(group: group)
@@ -28,7 +28,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func givenTwiceToAServer(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func whatIsGivenTwiceToAServerIsRefused(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let empty = ServerBootstrap(group: group)
                 let once = empty.childHandlers { [EchoHandler()] }
@@ -43,7 +43,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func givenTwiceToAClient(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func whatIsGivenTwiceToAClientIsRefused(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                     .bind(host: "127.0.0.1", port: 0)

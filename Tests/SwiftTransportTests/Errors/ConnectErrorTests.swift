@@ -5,7 +5,7 @@ import Testing
 extension Scenarios {
     /// A connect that fails says why, and leaves nothing behind.
     struct ConnectErrorTests {
-        @Test(arguments: Engine.allCases) func refused(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aRefusedConnectSaysSo(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let reserved = try ReservedPort()
                 await expectError(.connectionRefused, .connect, ECONNREFUSED, about: reserved.address.description) {
@@ -14,7 +14,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func refusedOnAUnixSocketNobodyListensOn(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aUnixSocketNobodyListensOnRefuses(_ engine: Engine) async throws {
             let path = "/tmp/\(Unique.name())"
             defer { unlink(path) }
             try await withGroup(engine) { group in
@@ -26,7 +26,7 @@ extension Scenarios {
         }
 
         /// A listener that never accepts, with a full backlog: the kernel drops what still comes, and nobody answers.
-        @Test(arguments: Engine.allCases) func timedOut(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aConnectThatNobodyAnswersTimesOut(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let hole = try BlackHole()
                 let client = ClientBootstrap(group: group).connectTimeout(.milliseconds(50))
@@ -41,7 +41,7 @@ extension Scenarios {
         }
 
         /// TCP to a broadcast address has no route on any machine.
-        @Test(arguments: Engine.allCases) func unreachable(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func anAddressWithoutARouteIsUnreachable(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 await expectError(.unreachable, .connect, ENETUNREACH, about: "255.255.255.255:9") {
                     try await ClientBootstrap(group: group).connect(host: "255.255.255.255", port: 9)
@@ -50,7 +50,7 @@ extension Scenarios {
         }
 
         /// The name is longer than a name can be, so that no name server is asked.
-        @Test(arguments: Engine.allCases) func unresolvable(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aNameThatCannotBeIsInvalid(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let name = String(repeating: "x", count: 70) + ".invalid"
                 await expectError(.invalidAddress, .getaddrinfo, about: "\(name):9") {

@@ -55,7 +55,7 @@ extension Scenarios {
 
         /// Memory for the probe's small ring but not for those of the loops. All of them get epoll then, and the
         /// group says why; who asks for io_uring is told what to raise.
-        @Test(.enabled(if: Machine.hasURing)) func tooLittleLockedMemory() async {
+        @Test(.enabled(if: Machine.hasURing)) func tooLittleLockedMemoryMeansEpoll() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     try LockedMemory.limit(to: 512 * 1024)
@@ -88,7 +88,7 @@ extension Scenarios {
         }
 
         /// Memory for some of the loops, but not for all: those that had started end again.
-        @Test(.enabled(if: Machine.hasURing)) func noneIsLeftRunning() async {
+        @Test(.enabled(if: Machine.hasURing)) func noLoopIsLeftRunning() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     try LockedMemory.limit(to: 4 << 20)

@@ -43,7 +43,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Mistake.allCases) func stopsTheProgramWithAReason(_ mistake: Mistake) async {
+        @Test(arguments: Mistake.allCases) func aMistakeStopsTheProgramWithAReason(_ mistake: Mistake) async {
             let result = await #expect(
                 processExitsWith: .failure, observing: [\.standardErrorContent]
             ) { [mistake = mistake as Mistake] in try mistake.make() }

@@ -28,7 +28,7 @@ extension Scenarios {
 
         /// Not before the connection is there, from `channelActive` on, and to the very end; whatever the end.
         @Test(arguments: Place.all, [CloseMode.graceful, .reset])
-        func fromActiveToInactive(_ place: Place, _ mode: CloseMode) async throws {
+        func addressesAreThereFromActiveToInactive(_ place: Place, _ mode: CloseMode) async throws {
             try await withGroup(place.engine) { group in
                 let (served, connected) = (Watched([[SocketAddress?]]()), Watched([[SocketAddress?]]()))
                 let (address, accepted, server) = try await group.serve(place) { [Asker(atActive: true, served)] }
@@ -52,7 +52,7 @@ extension Scenarios {
         }
 
         /// Who asks only when it is over has asked too late.
-        @Test(arguments: Place.all) func askedTooLate(_ place: Place) async throws {
+        @Test(arguments: Place.all) func whoAsksTooLateGetsNone(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let heard = Watched([[SocketAddress?]]())
                 let (channel, peer) = try await group.connection(place) { [Asker(atActive: false, heard)] }

@@ -139,7 +139,7 @@ struct ChannelLifecycleTests {
         ),
     ]
 
-    @Test func everyPairOfPhaseAndEvent() {
+    @Test func everyPairOfPhaseAndEventLeadsWhereTheTableSays() {
         for (event, rules) in Self.table {
             #expect(rules.flatMap(\.from).sorted { $0.rawValue < $1.rawValue } == Phase.allCases, "\(event)")
             for rule in rules {
@@ -210,7 +210,7 @@ struct ChannelLifecycleTests {
         }
     }
 
-    @Test func theQuestions() {
+    @Test func everyPhaseAnswersTheQuestions() {
         for phase in Phase.allCases {
             let life = ChannelLifecycle(phase)
             #expect(life.isActive == Self.active.contains(phase))
@@ -225,5 +225,5 @@ struct ChannelLifecycleTests {
     }
 
     /// It lies in every channel.
-    @Test func isSmall() { #expect(MemoryLayout<ChannelLifecycle>.size == 2) }
+    @Test func aLifecycleIsSmall() { #expect(MemoryLayout<ChannelLifecycle>.size == 2) }
 }

@@ -4,7 +4,7 @@ import Testing
 extension Scenarios {
     /// The life of a channel, as its handlers see it: identical on both engines, event order included.
     struct EventOrderTests {
-        @Test(arguments: Place.all) func aLifeFromAddedToRemoved(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aLifeGoesFromAddedToRemoved(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let (_, peer) = try await group.connection(place) { [RecordingHandler(log)] }
@@ -21,7 +21,7 @@ extension Scenarios {
         }
 
         /// A client sees the same life, and nothing before it is connected.
-        @Test(arguments: Place.all) func aClientsLife(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aClientHasTheSameLife(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let listener = try RawSocket.listen(on: place.freshAddress())
                 let log = Watched(Recording())
@@ -128,7 +128,7 @@ extension Scenarios {
             }
         }
 
-        @Test(arguments: Engine.allCases) func addressesAreThePeers(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func bothEndsNameTheSameAddresses(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp))
                 #expect(await channel.remoteAddress()?.description == (try peer.localAddress.description))

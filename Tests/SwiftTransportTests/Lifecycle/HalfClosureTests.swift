@@ -86,7 +86,7 @@ extension Scenarios {
         }
 
         /// Both directions end at once, many times over: nothing hangs and nothing is told twice.
-        @Test(arguments: Place.all) func bothEndAtOnce(_ place: Place) async throws {
+        @Test(arguments: Place.all) func bothDirectionsMayEndAtOnce(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 for _ in 0..<50 {
                     let log = Watched(Recording())

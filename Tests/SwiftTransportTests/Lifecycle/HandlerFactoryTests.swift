@@ -7,7 +7,7 @@ extension Scenarios {
     struct HandlerFactoryTests {
         private struct Given: Error {}
 
-        @Test(arguments: Place.all) func getsTheChannelBeforeItIsActive(_ place: Place) async throws {
+        @Test(arguments: Place.all) func handlersAreMadeBeforeTheChannelIsActive(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let seen = Watched<[String]>([])

@@ -4,7 +4,7 @@ import Testing
 extension Scenarios {
     /// What a handler leaves for later is called with its context, on its loop, and not when it has left the pipeline.
     struct HandlerTimerTests {
-        @Test(arguments: Place.all) func isCalledInTheOrderOfTheDeadlines(_ place: Place) async throws {
+        @Test(arguments: Place.all) func timersAreCalledInTheOrderOfTheirDeadlines(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let (channel, peer) = try await group.connection(place) {
@@ -29,7 +29,8 @@ extension Scenarios {
         }
 
         /// Each is called or taken back, whichever of several it is, and never both.
-        @Test(arguments: Engine.allCases, 0..<3) func canBeTakenBack(_ engine: Engine, _ which: Int) async throws {
+        @Test(arguments: Engine.allCases, 0..<3) func aTimerCanBeTakenBack(_ engine: Engine, _ which: Int) async throws
+        {
             try await withGroup(engine) { group in
                 let log = Watched(Recording())
                 let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
@@ -58,7 +59,7 @@ extension Scenarios {
         enum Leaving: CaseIterable, Sendable { case removal, close }
 
         /// A handler that has left is not called, and keeps nothing alive: not at its deadline, at once.
-        @Test(arguments: Place.all, Leaving.allCases) func goesWithTheHandler(_ place: Place, _ leaving: Leaving)
+        @Test(arguments: Place.all, Leaving.allCases) func aTimerGoesWithItsHandler(_ place: Place, _ leaving: Leaving)
             async throws
         {
             try await withGroup(place.engine) { group in
@@ -95,7 +96,7 @@ extension Scenarios {
         }
 
         /// A handler that has left gets neither a timer nor a turn.
-        @Test(arguments: Engine.allCases) func isRefusedToWhoHasLeft(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aTimerIsRefusedToWhoHasLeft(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let log = Watched(Recording())
                 let (channel, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {

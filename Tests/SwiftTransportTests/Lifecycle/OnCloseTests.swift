@@ -6,7 +6,7 @@ extension Scenarios {
     /// `onClose` tells once, on the loop, when everything is over.
     struct OnCloseTests {
         /// In the order of the calls, from the loop and from elsewhere, behind the handlers.
-        @Test(arguments: Place.all) func toldInOrder(_ place: Place) async throws {
+        @Test(arguments: Place.all) func closuresAreCalledInOrder(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let told = Watched<[String]>([])
                 let log = Watched(Recording())
@@ -30,7 +30,7 @@ extension Scenarios {
         }
 
         /// Closed already: at once on the loop, from elsewhere soon, and at once when the loop is no more.
-        @Test(arguments: Engine.allCases) func toldWhenItIsOver(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aClosedChannelCallsAtOnce(_ engine: Engine) async throws {
             let told = Watched<[String]>([])
             let channel = try await withGroup(engine) { group in
                 let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix))
@@ -51,7 +51,7 @@ extension Scenarios {
         }
 
         /// A channel that is never closed by anybody is closed by the shutdown, and what the closure holds is let go of.
-        @Test(arguments: Engine.allCases) func letsGo(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func whatAClosureHoldsIsLetGoOf(_ engine: Engine) async throws {
             final class Thing: Sendable {}
             weak var thing: Thing?
             try await withGroup(engine) { group in

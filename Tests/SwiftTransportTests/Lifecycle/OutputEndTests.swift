@@ -9,7 +9,7 @@ extension Scenarios {
         }
 
         /// Behind everything that was queued, and again at once.
-        @Test(arguments: Place.all) func isToldWhenItIsSent(_ place: Place) async throws {
+        @Test(arguments: Place.all) func theEndIsToldWhenItIsSent(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let told = Watched<[String]>([])
                 let question = Pattern(seed: 18).bytes(at: 0, count: 4_000_000)
@@ -38,7 +38,7 @@ extension Scenarios {
 
         /// A handler that has something to say before the end says it, wherever the end comes from.
         @Test(arguments: Place.all, [false, true])
-        func goesThroughThePipeline(_ place: Place, _ byHandler: Bool) async throws {
+        func theEndGoesThroughThePipeline(_ place: Place, _ byHandler: Bool) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let told = Watched<[String]>([])
@@ -66,7 +66,7 @@ extension Scenarios {
         }
 
         /// The end comes of closing when the peer has ended its stream already.
-        @Test(arguments: Place.all) func isToldWhenBothHaveEnded(_ place: Place) async throws {
+        @Test(arguments: Place.all) func theEndIsToldWhenBothHaveEnded(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let told = Watched<[String]>([])
@@ -93,7 +93,7 @@ extension Scenarios {
         enum Never: CaseIterable, Sendable { case closed, notYetConnected, dropped, loopEnded }
 
         /// An end that will not come is told too, with the reason.
-        @Test(arguments: Place.all, Never.allCases) func isToldWhenItNeverComes(_ place: Place, _ why: Never)
+        @Test(arguments: Place.all, Never.allCases) func anEndThatNeverComesIsTold(_ place: Place, _ why: Never)
             async throws
         {
             let told = Watched<[String]>([])
@@ -134,7 +134,7 @@ extension Scenarios {
         }
 
         /// A task awaits it, and may give up; the output ends all the same.
-        @Test(arguments: Engine.allCases, [false, true]) func isAwaited(_ engine: Engine, _ cancelling: Bool)
+        @Test(arguments: Engine.allCases, [false, true]) func theEndCanBeAwaited(_ engine: Engine, _ cancelling: Bool)
             async throws
         {
             try await withGroup(engine) { group in

@@ -6,7 +6,7 @@ extension Scenarios {
     /// Errors of one's own travel through the pipeline as those of the connection do, and end nothing by themselves.
     struct OwnErrorTests {
         /// Every handler behind the one that failed gets it as it is.
-        @Test(arguments: Place.all) func getsToTheHandlersBehind(_ place: Place) async throws {
+        @Test(arguments: Place.all) func anErrorGetsToTheHandlersBehind(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let (before, behind) = (Watched(Recording()), Watched(Recording()))
                 let caught = Watched<[BadFrame]>([])
@@ -27,7 +27,7 @@ extension Scenarios {
         }
 
         /// A task has it thrown by its read, behind what came before, and can get at it.
-        @Test(arguments: Place.all) func isThrownToTheTask(_ place: Place) async throws {
+        @Test(arguments: Place.all) func anErrorIsThrownToTheTask(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let outcomes = Watched<[String]>([])
                 let errors = Watched<[TransportError]>([])
@@ -57,7 +57,7 @@ extension Scenarios {
         }
 
         /// Two errors that say the same are the same; what is not printable is escaped.
-        @Test func isComparedByWhatItSays() {
+        @Test func anErrorIsComparedByWhatItSays() {
             struct Text: Error, CustomStringConvertible { let description: String }
             let one = TransportError(wrapping: BadFrame(byte: 1), call: .receive)
             #expect(one == TransportError(wrapping: BadFrame(byte: 1), call: .receive))

@@ -53,7 +53,9 @@ extension Scenarios {
         }
 
         /// Taken out before the event got there: it does not see it, and the one behind it does.
-        @Test(arguments: Engine.allCases) func aHandlerTakenOutBeforeTheEventArrives(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aHandlerTakenOutBeforeTheEventArrivesDoesNotSeeIt(_ engine: Engine)
+            async throws
+        {
             try await withGroup(engine) { group in
                 let removed = Watched(Recording())
                 let last = Watched(Recording())
@@ -80,7 +82,7 @@ extension Scenarios {
         }
 
         /// A handler that replaces itself in handlerAdded, before anything has happened.
-        @Test(arguments: Engine.allCases) func aHandlerThatReplacesItself(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aHandlerMayReplaceItself(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let log = Watched(Recording())
                 let (_, peer) = try await group.connection(Place(engine: engine, network: .tcp)) {
@@ -180,7 +182,7 @@ extension Scenarios {
         }
 
         /// A context belongs to one pipeline.
-        @Test(arguments: Engine.allCases) func aContextOfAnotherChannel(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aContextOfAnotherChannelIsRefused(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let place = Place(engine: engine, network: .unix)
                 let (one, onePeer) = try await group.connection(place) { [RecordingHandler()] }

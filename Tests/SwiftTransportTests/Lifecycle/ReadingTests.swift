@@ -4,7 +4,7 @@ import Testing
 extension Scenarios {
     /// Switching reading off and on slows the peer down and loses nothing.
     struct ReadingTests {
-        @Test(arguments: Place.all) func offAndOnLosesNothing(_ place: Place) async throws {
+        @Test(arguments: Place.all) func switchingOffAndOnLosesNothing(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let size = 2 << 20
                 let log = Watched(Recording())
@@ -120,7 +120,7 @@ extension Scenarios {
         }
 
         /// A close does not wait for somebody to switch reading on.
-        @Test(arguments: Place.all) func aCloseWhileItIsOff(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aCloseDoesNotWaitForReading(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let (channel, peer) = try await group.connection(place) {

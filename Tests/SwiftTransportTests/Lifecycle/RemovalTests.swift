@@ -14,7 +14,7 @@ extension Scenarios {
 
         /// The handler behind (outwards: before) one that leaves leaves with it.
         @Test(arguments: Engine.allCases, Signal.allCases)
-        func aHandlerRemovedWithItsPredecessor(_ engine: Engine, _ signal: Signal) async throws {
+        func aHandlerMayLeaveWithItsPredecessor(_ engine: Engine, _ signal: Signal) async throws {
             for removal in Removal.allCases {
                 try await withGroup(engine) { group in
                     let stations = try await Line(group, ["first", "second", "last"], signal)
@@ -46,7 +46,7 @@ extension Scenarios {
 
         /// One that leaves and comes back, from within the event: it has a new place, and the event reaches it there once more
         /// if that is still ahead.
-        @Test(arguments: Engine.allCases) func aHandlerThatComesBack(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aHandlerMayComeBack(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["first", "second"], .userEvent)
                 let first = stations["first"]
@@ -67,7 +67,7 @@ extension Scenarios {
         }
 
         /// One that is taken out while it is being taken out, or from `handlerAdded`, is told once.
-        @Test(arguments: Engine.allCases) func removedWhileItComesAndGoes(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aHandlerIsToldOnceThatItLeft(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["first", "second", "last"], .userEvent)
                 let (first, second) = (stations["first"], stations["second"])
@@ -93,7 +93,7 @@ extension Scenarios {
         }
 
         /// Handlers that take others out when they are freed, which is when their turn is over: these leave and are freed too.
-        @Test(arguments: Engine.allCases) func removedByOneThatIsFreed(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aHandlerThatIsFreedMayRemoveOthers(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["first", "last"], .userEvent)
                 let (freed, channel, log) = (Watched(0), stations["first"].context!.channel, stations.log)
@@ -115,7 +115,7 @@ extension Scenarios {
         /// One that writes when its turn is over has no place any more: it writes as the channel does, and what it writes
         /// passes all handlers. (A handler that encrypts must not be passed by.) So does a shutdown that it had held up.
         @Test(arguments: Engine.allCases, [Signal.write, .file, .message, .flush, .close, .shutdown])
-        func whatItDoesLater(_ engine: Engine, _ signal: Signal) async throws {
+        func whatItWritesLaterPassesAllHandlers(_ engine: Engine, _ signal: Signal) async throws {
             try await withGroup(engine) { group in
                 let stations = try await Line(group, ["leaver", "last"], signal)
                 let leaver = stations["leaver"]

@@ -6,7 +6,7 @@ extension Scenarios {
     /// H5: peers that vanish in the middle of everything. Each connection ends for itself, every completion is told once.
     struct ResetTests {
         /// The peer resets while megabytes are under way in both directions.
-        @Test(arguments: Place.all) func aPeerThatResetsMidStream(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aResetInTheMiddleEndsTheConnection(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let log = Watched(Recording())
                 let writes = 40
@@ -67,7 +67,9 @@ extension Scenarios {
         }
 
         /// A connection that is reset before it is accepted, and one that is closed: the listener survives both.
-        @Test(arguments: Engine.allCases) func goneBeforeItWasAccepted(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aListenerSurvivesWhoIsGoneBeforeBeingAccepted(_ engine: Engine)
+            async throws
+        {
             try await withGroup(engine) { group in
                 let server = try await group.serve(Place(engine: engine, network: .tcp)) { [EchoHandler()] }
                 try await withLoopHeld(group.loops[0]) {

@@ -88,7 +88,7 @@ extension Scenarios {
         }
 
         /// Asked to leave files alone, a server neither replaces nor removes one.
-        @Test(arguments: Engine.allCases) func leftAlone(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func filesMayBeLeftAlone(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let path = Self.freshPath()
                 defer { unlink(path) }
@@ -104,7 +104,7 @@ extension Scenarios {
         }
 
         /// The end of the group is the end of its files.
-        @Test(arguments: Engine.allCases) func goneWithTheGroup(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func filesGoWithTheGroup(_ engine: Engine) async throws {
             let path = Self.freshPath()
             try await withGroup(engine) { group in
                 _ = try await ServerBootstrap(group: group).bind(unixDomainSocketPath: path)

@@ -8,7 +8,7 @@
         /// What debug builds say of programs that work, but hardly as they were meant to: once, and to the point.
         struct WarningTests {
             /// On standard error, once for each kind and place.
-            @Test func everyWarningOnce() async {
+            @Test func everyWarningComesOnce() async {
                 let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
                     for place in ["here", "there", "here"] { Warnings.give(.neverFlushed, at: place, "\(place)!") }
                     Warnings.give(.blockedLoop, at: "here", "blocked")
@@ -20,7 +20,7 @@
 
             // MARK: A loop that is held up
 
-            @Test(arguments: Engine.allCases) func aCallbackThatBlocksTheLoop(_ engine: Engine) async throws {
+            @Test(arguments: Engine.allCases) func aCallbackThatBlocksTheLoopIsTold(_ engine: Engine) async throws {
                 try await withGroup(engine) { group in
                     let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
                         [Sleeper()]
@@ -52,7 +52,7 @@
 
             // MARK: Methods that nobody calls
 
-            @Test func methodsOutsideTheInterests() throws {
+            @Test func methodsOutsideTheInterestsAreTold() throws {
                 final class Local: ChannelHandler {
                     static let interests: ChannelEvents = [.read]
                     func channelReadComplete(_ context: ChannelContext) { context.flush() }
@@ -73,7 +73,7 @@
             }
 
             /// Neither defaults, nor what has the name of a method and other parameters, nor types within a type.
-            @Test func methodsWithinTheInterests() throws {
+            @Test func methodsWithinTheInterestsAreNotTold() throws {
                 #expect(names(Outer.self) == [])
                 #expect(names(Base.self) == [])
                 #expect(names(Overloading.self) == [])
@@ -83,7 +83,7 @@
             }
 
             /// Once for each type, so another one for each engine.
-            @Test(arguments: Engine.allCases) func aMethodThatNobodyCalls(_ engine: Engine) async throws {
+            @Test(arguments: Engine.allCases) func aMethodThatNobodyCallsIsTold(_ engine: Engine) async throws {
                 try await withGroup(engine) { group in
                     let (_, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
                         engine == .uring ? [Generic<Int>()] : [Generic<String>()]
@@ -100,7 +100,7 @@
 
             // MARK: Writes that nobody flushes
 
-            @Test(arguments: Engine.allCases) func writtenAndNeverFlushed(_ engine: Engine) async throws {
+            @Test(arguments: Engine.allCases) func bytesThatAreNeverFlushedAreTold(_ engine: Engine) async throws {
                 try await withGroup(engine) { group in
                     let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
                         [Forgetful()]
@@ -115,7 +115,7 @@
 
             /// It need not take a second: a channel that ends with such a write says so too, whoever ends it.
             @Test(arguments: Engine.allCases, [true, false])
-            func unflushedAtTheEnd(_ engine: Engine, _ byThePeer: Bool) async throws {
+            func whatIsUnflushedAtTheEndIsTold(_ engine: Engine, _ byThePeer: Bool) async throws {
                 try await withGroup(engine) { group in
                     let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix)) {
                         [Forgetful(), byThePeer ? Outer() : Base()]

@@ -11,7 +11,7 @@ extension WritePath {
 
         /// Eight tasks with half a megabyte each, on the loop and off it, default marks.
         @Test(arguments: WritePath.engines, [true, false])
-        func eightWriters(engine: Engine, onLoop: Bool) async throws {
+        func eightWritersGetEverythingAcross(engine: Engine, onLoop: Bool) async throws {
             try await WritePath.withRig(engine) { rig in
                 let channel = rig.channel
                 let reading = Task { await rig.peer.read(8 * 500_000) }
@@ -34,7 +34,7 @@ extension WritePath {
 
         /// In the order in which they came; one that is cancelled while it waits leaves the others in theirs.
         @Test(arguments: WritePath.engines)
-        func inTheirOrder(engine: Engine) async throws {
+        func writesWaitInTheirOrder(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let channel = rig.channel
                 let first = WritePath.bytes(400_000)
@@ -58,7 +58,7 @@ extension WritePath {
 
         /// What cannot wait is refused all the same, and what waits is told when the channel ends.
         @Test(arguments: WritePath.engines)
-        func theChannelEnds(engine: Engine) async throws {
+        func whoWaitsIsToldWhenTheChannelEnds(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let (channel, log) = (rig.channel, rig.log)
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(400_000)))
@@ -74,7 +74,7 @@ extension WritePath {
 
         /// A queue full of what nobody has flushed: the write's own flush makes room.
         @Test(arguments: WritePath.engines, [true, false])
-        func itsFlushMakesRoom(engine: Engine, onLoop: Bool) async throws {
+        func aWritesOwnFlushMakesRoom(engine: Engine, onLoop: Bool) async throws {
             try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
                 let channel = rig.channel
                 try await rig.run { $0.write(Buffer(WritePath.bytes(9000))) }
@@ -88,7 +88,7 @@ extension WritePath {
 
         /// P1: a flushed write the kernel has not begun with is taken back, and the channel goes on.
         @Test(arguments: WritePath.engines)
-        func givenUpBeforeTheKernelBegan(engine: Engine) async throws {
+        func aWriteTheKernelHasNotBegunIsTakenBack(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let channel = rig.channel
                 let first = WritePath.bytes(400_000)
@@ -106,7 +106,7 @@ extension WritePath {
         /// Its task gives it up, and room comes before the loop has heard of that: it does not begin any more. A handler that
         /// keeps writes until the next flush would keep it for ever.
         @Test(arguments: WritePath.engines)
-        func givenUpWhenItsTurnComes(engine: Engine) async throws {
+        func aWriteGivenUpDoesNotBeginWhenItsTurnComes(engine: Engine) async throws {
             final class Keeps: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
                 private var kept: [WritePromise.Kept] = []

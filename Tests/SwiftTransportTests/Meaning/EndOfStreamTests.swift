@@ -14,7 +14,7 @@ extension Scenarios {
 
         /// A file that cannot be read, between two writes, and nobody waits for it.
         @Test(arguments: Engine.allCases)
-        func aFileThatCannotBeRead(_ engine: Engine) async throws {
+        func aFileThatCannotBeReadEndsInAReset(_ engine: Engine) async throws {
             let file = try WritePath.ScratchFile(100_000)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -36,7 +36,7 @@ extension Scenarios {
 
         /// The same when a part of it was sent: it was cut meanwhile.
         @Test(arguments: Engine.allCases)
-        func aFileThatIsCut(_ engine: Engine) async throws {
+        func aFileThatIsCutEndsInAReset(_ engine: Engine) async throws {
             let file = try WritePath.ScratchFile(1 << 20)
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
@@ -57,7 +57,7 @@ extension Scenarios {
 
         /// A write at the limit that nobody waits for: what was flushed before it arrives, all of it, and then the reset.
         @Test(arguments: Engine.allCases)
-        func whatWasFlushedBeforeARefusedWrite(_ engine: Engine) async throws {
+        func whatWasFlushedBeforeARefusedWriteArrives(_ engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 65536) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(200_000)
@@ -78,7 +78,7 @@ extension Scenarios {
 
         /// A message that no handler knows, and nobody waits for it.
         @Test(arguments: Engine.allCases)
-        func aMessageThatNobodyKnows(_ engine: Engine) async throws {
+        func aMessageThatNobodyKnowsEndsInAReset(_ engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.writeAndFlush(Buffer("before"))
@@ -94,7 +94,7 @@ extension Scenarios {
 
         /// A drain that is cut off, with a peer that reads nothing.
         @Test(arguments: Engine.allCases)
-        func aDrainThatIsCutOff(_ engine: Engine) async throws {
+        func aDrainThatIsCutOffEndsInAReset(_ engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let payload = WritePath.bytes(250_000)
                 try await rig.run { channel in
@@ -156,7 +156,7 @@ extension Scenarios {
 
         /// Nothing queued: an immediate close is an end of stream, behind everything the kernel has accepted.
         @Test(arguments: Engine.allCases, [false, true])
-        func anImmediateCloseWithNothingQueued(_ engine: Engine, reading: Bool) async throws {
+        func anImmediateCloseWithNothingQueuedIsAnEndOfStream(_ engine: Engine, reading: Bool) async throws {
             try await WritePath.withRig(engine, [.sendBuffer(.mebibytes(1))], receiveBuffer: 16384) { rig in
                 let payload = WritePath.bytes(300_000)
                 rig.channel.setAutomaticReading(reading)

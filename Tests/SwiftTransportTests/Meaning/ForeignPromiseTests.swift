@@ -87,7 +87,7 @@ extension Scenarios {
 
         /// The handler's loop has ended meanwhile: it is told once all the same, by one thread at a time.
         @Test(arguments: Engine.allCases)
-        func theHandlersLoopHasEnded(_ engine: Engine) async throws {
+        func aHandlerWhoseLoopHasEndedIsToldOnce(_ engine: Engine) async throws {
             try await withGroup(engine) { carriers in
                 let place = Place(engine: engine, network: .tcp)
                 let (carrier, peer) = try await carriers.connection(
@@ -110,7 +110,7 @@ extension Scenarios {
 extension WritePath {
     /// Promises joined in whatever direction: a chain of very many once overflowed the stack.
     @Suite struct JoinedPromises {
-        @Test func newerJoinsOlder() {
+        @Test func promisesMayJoinInAnyDirection() {
             let told = Watched([Int]())
             let count = 200_000
             var older = WritePromise.callback { _ in told.update { $0.append(0) } }
@@ -123,7 +123,7 @@ extension WritePath {
             #expect(told.value == (0...count).reversed())
         }
 
-        @Test func groupsOfEachSize() {
+        @Test func groupsOfEachSizeAreToldOnce() {
             let told = Watched([Int]())
             func group(_ numbers: Range<Int>) -> WritePromise {
                 var promise = WritePromise.none

@@ -17,7 +17,7 @@ extension Scenarios {
 
         /// One connection is idle, one at work until it is let go, one never ends.
         @Test(arguments: Engine.allCases, Scope.allCases)
-        func idleFinishedAndCutOff(_ engine: Engine, _ scope: Scope) async throws {
+        func idleFinishedAndCutOffAreCounted(_ engine: Engine, _ scope: Scope) async throws {
             try await withGroup(engine, loops: 2) { group in
                 let told = Watched([String]())
                 let server = try await ServerBootstrap(group: group)
@@ -131,7 +131,7 @@ extension Scenarios {
         /// Memory of zero-copy sends is the kernel's until the peer has it, and a peer that does not read may never: closing has
         /// a deadline all the same.
         @Test(arguments: [CloseMode.immediate, .graceful, nil])
-        func zeroCopyToAPeerThatDoesNotRead(_ mode: CloseMode?) async throws {
+        func zeroCopyToAPeerThatDoesNotReadEnds(_ mode: CloseMode?) async throws {
             try await withGroup(.uring) { group in
                 let place = Place(engine: .uring, network: .tcp)
                 let (channel, peer) = try await group.connection(

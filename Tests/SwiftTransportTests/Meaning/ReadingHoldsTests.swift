@@ -9,7 +9,7 @@ extension Scenarios {
     struct ReadingHoldsTests {
         /// A task that does not read, behind a handler that switches reading with the channel's writability.
         @Test(arguments: Engine.allCases)
-        func aTaskThatDoesNotReadBehindBackPressure(_ engine: Engine) async throws {
+        func aTaskThatDoesNotReadIsNotFedByBackPressure(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let connections = Watched([Connection]())
                 let isWritten = Watched(false)

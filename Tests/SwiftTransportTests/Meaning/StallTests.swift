@@ -94,7 +94,7 @@ extension Scenarios {
         /// The queue has room again while a write from another thread, which is on its way, makes the channel look unwritable. It
         /// arrives, and a handler lets it vanish.
         @Test(arguments: Engine.allCases)
-        func aWriteOnItsWayThatVanishes(_ engine: Engine) async throws {
+        func roomMadeByAWriteThatVanishesOnItsWayIsTold(_ engine: Engine) async throws {
             let options: [ChannelOption] = [.waterMark(low: 1000, high: 2000)]
             try await WritePath.withRig(engine, options, handlers: Self.events) { rig in
                 let (channel, log) = (rig.channel, rig.log)

@@ -92,7 +92,7 @@ extension Scenarios {
         }
 
         /// Messages go through the handlers of each.
-        @Test(arguments: Engine.allCases) func messages(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func messagesGoThroughTheHandlersOfEach(_ engine: Engine) async throws {
             final class Numbers: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
                 func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
@@ -141,7 +141,7 @@ extension Scenarios {
         }
 
         /// A group is not kept alive by its members.
-        @Test(arguments: Engine.allCases) func aGroupGoes(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aGroupIsNotKeptByItsMembers(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 weak var gone: ChannelGroup?
                 let (channel, peer) = try await group.connection(Place(engine: engine, network: .unix))

@@ -9,7 +9,7 @@ extension WritePath {
         /// P1: a task that is cancelled while its write waits for a flush takes the write back, on the loop and elsewhere, also
         /// when it went through handlers.
         @Test(arguments: WritePath.engines, [true, false])
-        func cancelledWhileUnflushed(engine: Engine, onLoop: Bool) async throws {
+        func cancellingTakesBackWhatIsUnflushed(engine: Engine, onLoop: Bool) async throws {
             let handlers: @Sendable (Log) -> [any ChannelHandler] = { [PassThrough(), PassThrough(), Recorder($0)] }
             try await WritePath.withRig(engine, handlers: handlers) { rig in
                 let executor = onLoop ? rig.loop.taskExecutor : nil
@@ -28,7 +28,7 @@ extension WritePath {
 
         /// P1: a task may give up a write that a peer does not read. The kernel has a part of it, so the channel ends, with a reset.
         @Test(arguments: WritePath.engines, [true, false])
-        func cancelledAfterTheFlush(engine: Engine, onLoop: Bool) async throws {
+        func cancellingAfterTheFlushEndsTheChannel(engine: Engine, onLoop: Bool) async throws {
             try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let channel = rig.channel
                 let payload = WritePath.bytes(1 << 20)
@@ -47,7 +47,7 @@ extension WritePath {
 
         /// P1: a task that is cancelled before its write reached the loop: nothing is queued.
         @Test(arguments: WritePath.engines)
-        func cancelledOnTheWay(engine: Engine) async throws {
+        func cancellingOnTheWaySendsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let gate = await Gate(rig.loop)
                 let channel = rig.channel
@@ -64,7 +64,7 @@ extension WritePath {
 
         /// P1: a task that was cancelled before it wrote writes nothing, on the loop as elsewhere.
         @Test(arguments: WritePath.engines, [true, false])
-        func cancelledBefore(engine: Engine, onLoop: Bool) async throws {
+        func aCancelledTaskSendsNothing(engine: Engine, onLoop: Bool) async throws {
             // No handler that could hold a flush up, so that on the loop it is queued and flushed in one step.
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { _ in [] }) { rig in
@@ -84,7 +84,7 @@ extension WritePath {
 
         /// Whatever may be written may be awaited, on the loop and elsewhere: files, and messages that a handler encodes.
         @Test(arguments: WritePath.engines, [true, false])
-        func filesAndMessages(engine: Engine, onLoop: Bool) async throws {
+        func filesAndMessagesAreAwaitedToo(engine: Engine, onLoop: Bool) async throws {
             final class Encoder: ChannelHandler {
                 static let interests: ChannelEvents = [.write]
                 func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {
@@ -130,7 +130,7 @@ extension WritePath {
 
         /// P1: a handler that holds the flush up leaves the task the time to take its write back.
         @Test(arguments: WritePath.engines, [true, false])
-        func cancelledWhileTheFlushIsHeldUp(engine: Engine, onLoop: Bool) async throws {
+        func cancellingWhileTheFlushIsHeldUpTakesItBack(engine: Engine, onLoop: Bool) async throws {
             final class HoldsUp: ChannelHandler {
                 static let interests: ChannelEvents = [.flush]
                 func flush(_ context: ChannelContext) {}

@@ -31,7 +31,7 @@ extension WritePath {
 
         /// W12: memory and bytes come back at once, and the handlers are told at once.
         @Test(arguments: WritePath.engines)
-        func bytesComeBack(engine: Engine) async throws {
+        func bytesAreCountedNoMore(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
@@ -50,7 +50,7 @@ extension WritePath {
 
         /// W12: a queue of nothing but cancelled writes: the flush sends nothing, and the queue is empty afterwards.
         @Test(arguments: WritePath.engines)
-        func allCancelled(engine: Engine) async throws {
+        func allMayBeCancelled(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let before = try await rig.sends()
                 try await rig.run { channel in
@@ -67,7 +67,7 @@ extension WritePath {
 
         /// W12: a completion told of a cancel may write, flush and cancel in turn (P5).
         @Test(arguments: WritePath.engines)
-        func reentrantCancel(engine: Engine) async throws {
+        func aCancelledWriteMayCancelOthers(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -89,7 +89,7 @@ extension WritePath {
 
         /// P1: the handle of a write that is over does nothing, also when others have been queued since.
         @Test(arguments: WritePath.engines)
-        func staleHandle(engine: Engine) async throws {
+        func aStaleHandleCancelsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 let handle = try await rig.run { channel in
@@ -124,7 +124,7 @@ extension WritePath {
         /// P1: the newest write may be one of a handler on the way: a handle never takes that one back, however much its promise
         /// looks like the caller's.
         @Test(arguments: WritePath.engines, ["nobody", "closure", "tag", "kind"])
-        func handleOfAnothersWrite(engine: Engine, same: String) async throws {
+        func aHandleCancelsNoOthersWrite(engine: Engine, same: String) async throws {
             let handlers: @Sendable (Log) -> [any ChannelHandler] = { log in
                 let trailer = Trailer { context in
                     switch same {
@@ -156,7 +156,7 @@ extension WritePath {
 
         /// P1: a handle says which channel it is of: the same write of another channel stays.
         @Test(arguments: WritePath.engines)
-        func handleOfAnotherChannel(engine: Engine) async throws {
+        func aHandleOfAnotherChannelCancelsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let other = try await Rig.open(rig.group)
                 try await rig.run { channel in
@@ -170,7 +170,7 @@ extension WritePath {
         }
 
         /// Eight bytes; the numbers start anew inside the channel's mark when they are used up.
-        @Test func handlesWrapAround() {
+        @Test func handlesMayWrapAround() {
             #expect(MemoryLayout<WriteHandle>.size == 8)
             let (first, other) = (WriteHandle.first(), WriteHandle.first())
             let last = first.advanced(by: -1)

@@ -87,7 +87,9 @@ extension Scenarios {
         }
 
         /// Closing with bytes of the peer unread would be a reset, and destroy what the kernel had accepted.
-        @Test(arguments: Place.all) func immediateWithReadingOffDeliversWhatWasAccepted(_ place: Place) async throws {
+        @Test(arguments: Place.all) func anImmediateCloseWithReadingOffDeliversWhatWasAccepted(_ place: Place)
+            async throws
+        {
             try await withGroup(place.engine) { group in
                 let (channel, peer) = try await group.connection(
                     place, .sendBuffer(.mebibytes(1)), peerReceiveBuffer: 16 * 1024)
@@ -106,7 +108,7 @@ extension Scenarios {
         }
 
         /// Only TCP has resets.
-        @Test(arguments: Engine.allCases) func resetIsSeenByThePeer(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func aResetIsSeenByThePeer(_ engine: Engine) async throws {
             try await withGroup(engine) { group in
                 let (channel, peer, log) = try await loaded(group, Place(engine: engine, network: .tcp))
                 channel.close(.reset)
@@ -144,7 +146,7 @@ extension Scenarios {
         }
 
         /// W13: a close from within a completion does not overtake the walk it comes from.
-        @Test(arguments: Place.all, [CloseMode.graceful, .immediate, .reset]) func closeInsideACompletion(
+        @Test(arguments: Place.all, [CloseMode.graceful, .immediate, .reset]) func aCompletionMayClose(
             _ place: Place, _ mode: CloseMode
         ) async throws {
             try await withGroup(place.engine) { group in
@@ -181,7 +183,7 @@ extension Scenarios {
         }
 
         /// 20,000 writes, each made by the completion of the one before: no recursion, no lost one.
-        @Test(arguments: Place.all) func writeInsideACompletion(_ place: Place) async throws {
+        @Test(arguments: Place.all) func aCompletionMayWrite(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
                 let writes: UInt64 = 20_000
                 let log = Watched(Recording())

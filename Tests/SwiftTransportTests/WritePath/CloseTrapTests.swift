@@ -13,7 +13,7 @@ extension WritePath {
         /// netty#17238: what the kernel is sending is the kernel's until its completion, whatever ends the output meanwhile. Nothing
         /// of it is freed, every byte arrives, and the channel closes.
         @Test(arguments: WritePath.engines)
-        func shutdownOutputWithASendInFlight(engine: Engine) async throws {
+        func endingTheOutputDoesNotCutASendInFlight(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(300_000)
@@ -43,7 +43,7 @@ extension WritePath {
 
         /// netty#17238: the same for the hard ways. The memory is held until the send's completion, and free at the end.
         @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
-        func cutOffWithASendInFlight(engine: Engine, mode: CloseMode) async throws {
+        func aSendInFlightMayBeCutOff(engine: Engine, mode: CloseMode) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
@@ -130,7 +130,7 @@ extension WritePath {
 
         /// swift-nio#2742, #2478: both ends at once, in either order: the channel closes and nobody hangs.
         @Test(arguments: WritePath.engines, [true, false])
-        func bothDirectionsEnd(engine: Engine, peerFirst: Bool) async throws {
+        func bothDirectionsEndOnce(engine: Engine, peerFirst: Bool) async throws {
             try await WritePath.withRig(engine, [.allowHalfClosure(true)]) { rig in
                 if peerFirst {
                     rig.peer.endOutput()
@@ -151,7 +151,7 @@ extension WritePath {
         /// netty#14540, #13115, #14506: closed from many places and threads at once: one end, after the last completion, one
         /// descriptor given back.
         @Test(arguments: WritePath.engines)
-        func closedManyTimes(engine: Engine) async throws {
+        func closingManyTimesIsClosingOnce(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 for tag in 0..<10 {
@@ -211,7 +211,7 @@ extension WritePath {
 
         /// Reading that is switched off while a channel drains does not hide the peer's end from it.
         @Test(arguments: WritePath.engines)
-        func readingSwitchedOffInADrain(engine: Engine) async throws {
+        func readingSwitchedOffDoesNotHoldUpADrain(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.close(.drain(within: .seconds(600)))
@@ -241,7 +241,7 @@ extension WritePath {
 
         /// netty#14913: a handler that closes gets no further piece, not even of those that are here already, and no completion.
         @Test(arguments: WritePath.engines, [true, false])
-        func closedInARead(engine: Engine, kept: Bool) async throws {
+        func aReadMayClose(engine: Engine, kept: Bool) async throws {
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [OnlyOnce($0)] }) { rig in
                 if kept {
@@ -262,7 +262,7 @@ extension WritePath {
 
         /// Before it is connected a channel has no output to end: nothing happens, and later it writes.
         @Test(arguments: WritePath.engines)
-        func shutdownOutputTooEarly(engine: Engine) async throws {
+        func endingTheOutputTooEarlyIsRefused(engine: Engine) async throws {
             final class Early: ChannelHandler {
                 func handlerAdded(_ context: ChannelContext) {
                     #expect(!context.channel.isActive)
@@ -279,7 +279,7 @@ extension WritePath {
         /// netty#14913, #14921: closed while bytes are coming in: no completion meets a slot that is gone, nothing is delivered after
         /// the end.
         @Test(arguments: WritePath.engines)
-        func closedWhileReceiving(engine: Engine) async throws {
+        func closingWhileReceivingDeliversNothingMore(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 for _ in 0..<20 {
                     let other = try await Rig.open(rig.group)

@@ -7,7 +7,7 @@ extension WritePath {
     @Suite struct Unable {
         /// W6, W14 (netty#2362): a write on a closed channel fails at once and lets its memory go.
         @Test(arguments: WritePath.engines)
-        func closed(engine: Engine) async throws {
+        func aClosedChannelRefusesWrites(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 rig.channel.close(.immediate)
                 await rig.channel.closed()
@@ -29,7 +29,7 @@ extension WritePath {
 
         /// W14: before it is connected a channel refuses, with a reason of its own, and keeps nothing.
         @Test(arguments: WritePath.engines)
-        func notYetConnected(engine: Engine) async throws {
+        func anUnconnectedChannelRefusesWrites(engine: Engine) async throws {
             let file = try ScratchFile(9)
             let region = try FileRegion(path: file.path)
             try await WritePath.withRig(engine) { rig in
@@ -51,7 +51,7 @@ extension WritePath {
         /// W14: what is queued when the channel closes fails with `.closed`; without an event of writability (Netty: notify
         /// false), because there is nothing left to write to.
         @Test(arguments: WritePath.engines)
-        func queuedWhenItCloses(engine: Engine) async throws {
+        func whatIsQueuedFailsWhenItCloses(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
@@ -70,7 +70,7 @@ extension WritePath {
 
         /// W6: while it drains a channel takes no more, but sends what it has.
         @Test(arguments: WritePath.engines)
-        func draining(engine: Engine) async throws {
+        func aDrainingChannelRefusesWrites(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -87,7 +87,7 @@ extension WritePath {
 
         /// Every later refusal carries the first cause.
         @Test(arguments: WritePath.engines)
-        func firstCauseIsKept(engine: Engine) async throws {
+        func theFirstCauseIsKept(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 rig.peer.reset()
                 await rig.channel.closed()
@@ -101,7 +101,7 @@ extension WritePath {
 
         /// The same when the handler that is told of it fails once more.
         @Test(arguments: WritePath.engines)
-        func firstOfTwoCauses(engine: Engine) async throws {
+        func theFirstOfTwoCausesIsKept(engine: Engine) async throws {
             final class Clumsy: ChannelHandler {
                 let log: Log
                 init(_ log: Log) { self.log = log }
@@ -125,7 +125,7 @@ extension WritePath {
 
         /// A channel that a handler closes as soon as it is added was never active, so that it cannot become inactive.
         @Test(arguments: WritePath.engines)
-        func neverActive(engine: Engine) async throws {
+        func whatWasNeverActiveIsNeverInactive(engine: Engine) async throws {
             final class Closer: ChannelHandler {
                 let log: Log
                 init(_ log: Log) { self.log = log }

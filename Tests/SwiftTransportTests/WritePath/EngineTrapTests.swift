@@ -9,7 +9,7 @@ extension WritePath {
         /// netty#17049, #17087: reading switched off and on again before the kernel has answered loses nothing, and the channel is not
         /// stuck afterwards.
         @Test(arguments: WritePath.engines)
-        func readingOffAndOn(engine: Engine) async throws {
+        func readingOffAndOnLosesNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 var expected: [UInt8] = []
                 for round in 0..<50 {
@@ -49,7 +49,7 @@ extension WritePath {
 
         /// Switched off, nothing more is received: what comes stays in the kernel, and slows the peer down.
         @Test(arguments: WritePath.engines)
-        func offMeansOff(engine: Engine) async throws {
+        func nothingIsReceivedWhileReadingIsOff(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 rig.channel.setAutomaticReading(false)
                 try await rig.turns()
@@ -64,7 +64,7 @@ extension WritePath {
 
         /// What was kept for a reader is let go when the channel drains: it has no reader any more.
         @Test(arguments: WritePath.engines)
-        func drainingKeepsNoInput(engine: Engine) async throws {
+        func aDrainKeepsNoInput(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.setAutomaticReading(false)
@@ -121,7 +121,7 @@ extension WritePath {
 
         /// netty#15502, #15739: many connections at once are all accepted and answered, and the completion queue never overflows.
         @Test(arguments: WritePath.engines)
-        func manyAtOnce(engine: Engine) async throws {
+        func manyAtOnceAreAcceptedAndAnswered(engine: Engine) async throws {
             var options = LoopOptions()
             options.engine = .only(engine)
             let group = try EventLoopGroup(loops: 1, options: options)

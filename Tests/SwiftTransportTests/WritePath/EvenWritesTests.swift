@@ -49,7 +49,7 @@ extension WritePath {
         private static let labelled = "bbuffer bspan btext ffile mmessage "
 
         @Test(arguments: WritePath.engines, [true, false])
-        func fromAHandler(engine: Engine, labelled: Bool) async throws {
+        func aHandlerWritesEveryKind(engine: Engine, labelled: Bool) async throws {
             let file = try Self.file()
             let handlers: @Sendable (Log) -> [any ChannelHandler] = { [Labeller(), Recorder($0)] }
             try await WritePath.withRig(engine, handlers: handlers) { rig in
@@ -80,7 +80,7 @@ extension WritePath {
 
         /// On the loop and off it.
         @Test(arguments: WritePath.engines, [true, false])
-        func byTheChannel(engine: Engine, onLoop: Bool) async throws {
+        func aChannelWritesEveryKind(engine: Engine, onLoop: Bool) async throws {
             let file = try Self.file()
             let handlers: @Sendable (Log) -> [any ChannelHandler] = { [Labeller(), Recorder($0)] }
             try await WritePath.withRig(engine, handlers: handlers) { rig in
@@ -106,7 +106,7 @@ extension WritePath {
 
         /// Without a handler in between.
         @Test(arguments: WritePath.engines)
-        func straightToTheQueue(engine: Engine) async throws {
+        func everyKindGoesStraightToTheQueue(engine: Engine) async throws {
             let file = try Self.file()
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
@@ -126,7 +126,7 @@ extension WritePath {
         }
 
         @Test(arguments: WritePath.engines, [true, false])
-        func byATask(engine: Engine, connection: Bool) async throws {
+        func aTaskSendsEveryKind(engine: Engine, connection: Bool) async throws {
             let file = try Self.file()
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Labeller(), Recorder($0)] }) { rig in
@@ -150,7 +150,7 @@ extension WritePath {
 
         /// Lent bytes, as they are and through a handler, small and large enough to be shared.
         @Test(arguments: WritePath.engines, [[], [true], [false], [true, false]])
-        func lentBytes(engine: Engine, kinds: [Bool]) async throws {
+        func lentBytesAreWritten(engine: Engine, kinds: [Bool]) async throws {
             let (byChannel, labelled) = (kinds.contains(true), kinds.contains(false))
             let handlers: @Sendable (Log) -> [any ChannelHandler] = {
                 labelled ? [Labeller(), Repeater(byChannel: byChannel, $0)] : [Repeater(byChannel: byChannel, $0)]
@@ -169,7 +169,7 @@ extension WritePath {
         }
 
         /// To a channel of another loop, which must not have what was only lent.
-        @Test(arguments: Engine.allCases) func lentBytesToAnotherLoop(_ engine: Engine) async throws {
+        @Test(arguments: Engine.allCases) func lentBytesGoToAnotherLoop(_ engine: Engine) async throws {
             final class Forwarder: ChannelHandler {
                 static let interests: ChannelEvents = [.read]
                 private let target: Channel

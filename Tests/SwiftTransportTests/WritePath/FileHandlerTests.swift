@@ -35,7 +35,7 @@ extension WritePath {
 
         /// From a handler, from the channel on its loop and off it, from a task: always through the handler.
         @Test(arguments: WritePath.engines, ["context", "channel", "elsewhere", "task"])
-        func isTransformed(engine: Engine, from: String) async throws {
+        func aHandlerMayTransformAFile(engine: Engine, from: String) async throws {
             let file = try ScratchFile(123_456)
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Sealer(), PassThrough(), Recorder($0)] }) { rig in
@@ -58,7 +58,7 @@ extension WritePath {
 
         /// Refused by a handler: that write has failed, nothing of the file is sent, and the channel goes on.
         @Test(arguments: WritePath.engines)
-        func isRefused(engine: Engine) async throws {
+        func aHandlerMayRefuseAFile(engine: Engine) async throws {
             let file = try ScratchFile(1000)
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Refuser(), Recorder($0)] }) { rig in
@@ -74,7 +74,7 @@ extension WritePath {
 
         /// A handler that knows nothing of files lets them pass, in their turn; one behind the writer does not see them.
         @Test(arguments: WritePath.engines)
-        func passesOn(engine: Engine) async throws {
+        func aHandlerWithoutInterestPassesFilesOn(engine: Engine) async throws {
             let file = try ScratchFile(70_000)
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [PassThrough(), Recorder($0), Refuser()] }) { rig in
@@ -94,7 +94,7 @@ extension WritePath {
         }
 
         /// What a handler reads of a region: offsets from its start, clamped, and the reason when the file has become shorter.
-        @Test func contents() throws {
+        @Test func aHandlerReadsAFilesContents() throws {
             let file = try ScratchFile(200_000)
             let region = try FileRegion(descriptor: file.descriptor(), offset: 100, count: 150_000)
             #expect(try [UInt8](region.contents(0..<150_000)) == Array(file.bytes[100..<150_100]))

@@ -12,7 +12,7 @@ extension WritePath {
 
         /// A whole file over several windows, an offset, an empty region, mixed with buffers: the order is that of the writes.
         @Test(arguments: WritePath.engines)
-        func mixedWithBuffers(engine: Engine) async throws {
+        func filesAndBuffersKeepTheirOrder(engine: Engine) async throws {
             let file = try ScratchFile(3 * FileRegion.windowSize + 12_345)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -40,7 +40,7 @@ extension WritePath {
 
         /// From another thread, through a straw, with progress, and the region is let go in the end.
         @Test(arguments: WritePath.engines)
-        func slowReader(engine: Engine) async throws {
+        func aFileReachesASlowReader(engine: Engine) async throws {
             let file = try ScratchFile(200_000)
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let witness = try {
@@ -62,7 +62,7 @@ extension WritePath {
 
         /// W10: a file counts as what of it is in memory, one window, however large it is.
         @Test(arguments: WritePath.engines)
-        func countsAsItsWindow(engine: Engine) async throws {
+        func aFileCountsAsItsWindow(engine: Engine) async throws {
             let file = try ScratchFile(300_000)
             try await WritePath.withRig(engine) { rig in
                 let region = try FileRegion(path: file.path)
@@ -78,7 +78,7 @@ extension WritePath {
 
         /// A file that cannot be read fails its own write, nothing else; the channel is writable again although nothing was sent.
         @Test(arguments: WritePath.engines)
-        func unreadable(engine: Engine) async throws {
+        func anUnreadableFileFailsAlone(engine: Engine) async throws {
             let file = try ScratchFile(100_000)
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let log = rig.log
@@ -95,7 +95,7 @@ extension WritePath {
 
         /// What was flushed behind a file that cannot be read is sent all the same.
         @Test(arguments: WritePath.engines)
-        func unreadableBeforeOthers(engine: Engine) async throws {
+        func whatIsBehindAnUnreadableFileIsSent(engine: Engine) async throws {
             let file = try ScratchFile(100)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -113,7 +113,7 @@ extension WritePath {
 
         /// A write of no bytes before it has its own end, whether it is sent at the end of the turn or at once.
         @Test(arguments: WritePath.engines, [1000, 100])
-        func unreadableBehindNothing(engine: Engine, high: Int) async throws {
+        func anEmptyWriteBeforeAnUnreadableFileEnds(engine: Engine, high: Int) async throws {
             let file = try ScratchFile(100)
             try await WritePath.withRig(engine, [.waterMark(low: 1, high: .bytes(high))]) { rig in
                 let log = rig.log
@@ -130,7 +130,7 @@ extension WritePath {
 
         /// The last write of a channel that ends is a file that cannot be read: the end of stream follows all the same.
         @Test(arguments: WritePath.engines, [true, false])
-        func unreadableAtTheEnd(engine: Engine, closing: Bool) async throws {
+        func theEndOfStreamFollowsAnUnreadableFile(engine: Engine, closing: Bool) async throws {
             let file = try ScratchFile(100)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -149,7 +149,7 @@ extension WritePath {
 
         /// W21: a file goes alone, so what is before it goes first: of that send the file has no progress to report.
         @Test(arguments: WritePath.engines)
-        func noProgressOfNothing(engine: Engine) async throws {
+        func aFileReportsNoProgressOfOthers(engine: Engine) async throws {
             let file = try ScratchFile(3 * FileRegion.windowSize)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -168,7 +168,7 @@ extension WritePath {
 
         /// The descriptor is closed with the region, or stays the caller's: as asked for.
         @Test(arguments: [true, false])
-        func ownsItsDescriptor(closing: Bool) throws {
+        func aRegionClosesItsDescriptorIfAsked(closing: Bool) throws {
             let file = try ScratchFile(100)
             let descriptor = file.descriptor()
             let inode = try #require(Self.inode(descriptor))
@@ -184,7 +184,7 @@ extension WritePath {
         }
 
         /// Positions that no file has: before its beginning there is nothing, and beyond its end there is nothing to send.
-        @Test func oddPositions() throws {
+        @Test func positionsThatNoFileHasAreEmpty() throws {
             let file = try ScratchFile(10)
             let descriptor = file.descriptor()
             defer { close(descriptor) }
@@ -203,7 +203,7 @@ extension WritePath {
 
         /// A file that became shorter on the way leaves a hole in the stream: the channel ends, and says why.
         @Test(arguments: WritePath.engines)
-        func truncated(engine: Engine) async throws {
+        func aFileThatBecameShorterEndsTheChannel(engine: Engine) async throws {
             let file = try ScratchFile(100_000)
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -224,7 +224,7 @@ extension WritePath {
 
         /// Positions beyond 4 GiB are not cut to 32 bits.
         @Test(arguments: WritePath.engines)
-        func beyondFourGibibytes(engine: Engine) async throws {
+        func positionsBeyondFourGibibytesWork(engine: Engine) async throws {
             let file = try ScratchFile(10)
             let marker = WritePath.bytes(70_000, seed: 9)
             let offset = 5 << 30
@@ -237,7 +237,7 @@ extension WritePath {
         }
 
         /// What is not there is an error at once, about the file.
-        @Test func missing() async throws {
+        @Test func aMissingFileIsToldAtOnce() async throws {
             let path = "/tmp/no such file \(getpid())"
             let error = await expectError(.invalidAddress, .open, ENOENT, about: path) { try FileRegion(path: path) }
             #expect(error?.description.contains("there is no such file") == true)

@@ -22,7 +22,7 @@ extension WritePath {
 
         /// W11 (netty#2577): a repeated flush costs nothing, neither with something under way nor with nothing queued.
         @Test(arguments: WritePath.engines)
-        func repeatedFlushIsFree(engine: Engine) async throws {
+        func aRepeatedFlushIsFree(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let before = try await rig.sends()
                 let log = rig.log
@@ -44,7 +44,7 @@ extension WritePath {
 
         /// W2, W11: what was written after a flush waits for the next one.
         @Test(arguments: WritePath.engines)
-        func flushCoversWhatWasWrittenBeforeIt(engine: Engine) async throws {
+        func aFlushCoversWhatWasWrittenBeforeIt(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 try await rig.run { channel in
                     channel.write(Buffer("ab"))
@@ -60,7 +60,7 @@ extension WritePath {
 
         /// W16, W24: what a turn flushes, from wherever, leaves in one system call.
         @Test(arguments: WritePath.engines)
-        func oneSendPerTurn(engine: Engine) async throws {
+        func aTurnSendsOnce(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let before = try await rig.sends()
                 let gate = await Gate(rig.loop)

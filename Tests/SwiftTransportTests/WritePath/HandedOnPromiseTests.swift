@@ -36,7 +36,7 @@ extension WritePath {
 
         /// P5: all that were joined are told once, in the order of joining, whatever kinds they are.
         @Test(arguments: WritePath.engines)
-        func joined(engine: Engine) async throws {
+        func joinedPromisesAreToldOnce(engine: Engine) async throws {
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Batcher(), Recorder($0)] }) { rig in
                 let log = rig.log
@@ -63,7 +63,7 @@ extension WritePath {
         }
 
         /// P5: lists may be joined too, and very many promises do not need a deep stack.
-        @Test func manyJoined() {
+        @Test func manyPromisesMayBeJoined() {
             let log = Log()
             var left = WritePromise.none
             var right = WritePromise.none
@@ -76,7 +76,7 @@ extension WritePath {
         }
 
         /// Joined with nobody a promise stays what it is: its progress is still its own.
-        @Test func joinedWithNobody() {
+        @Test func joiningNobodyChangesNothing() {
             let log = Log()
             var left = log.progressPromise(0)
             left.join(.none)
@@ -92,7 +92,7 @@ extension WritePath {
 
         /// P5: a handler that forgets a promise: whoever waits is told so, instead of waiting for ever.
         @Test(arguments: WritePath.engines)
-        func dropped(engine: Engine) async throws {
+        func aDroppedPromiseIsTold(engine: Engine) async throws {
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [Dropper(), Recorder($0)] }) { rig in
                 let log = rig.log
@@ -115,7 +115,7 @@ extension WritePath {
 
         /// A promise that never got as far as a channel. A handler is told on its loop all the same.
         @Test(arguments: WritePath.engines)
-        func droppedElsewhere(engine: Engine) async throws {
+        func aPromiseDroppedElsewhereIsTold(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let (log, loop) = (rig.log, rig.loop)
                 let context = try await rig.run { channel in

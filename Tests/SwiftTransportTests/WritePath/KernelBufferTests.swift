@@ -17,7 +17,7 @@ extension WritePath {
         /// W1, W27: when the kernel's buffer is full, writes pile up here. Netty says nothing; here it is seen in
         /// `pendingBytes`, `isWritable` and the hard limit, and the writes are neither done nor failed.
         @Test(arguments: WritePath.engines)
-        func fullKernelIsSeen(engine: Engine) async throws {
+        func aFullKernelIsSeen(engine: Engine) async throws {
             let mark = WaterMark(low: .kibibytes(32), high: .kibibytes(64), hardLimit: .mebibytes(1))
             try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log

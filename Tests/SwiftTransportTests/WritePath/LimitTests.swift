@@ -9,7 +9,7 @@ extension WritePath {
 
         /// `.failWrite`: that write fails with nothing queued, the others stay, the next ones fit again.
         @Test(arguments: WritePath.engines)
-        func failWrite(engine: Engine) async throws {
+        func aWriteAtTheLimitFails(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
                 let log = rig.log
                 let witness = try await rig.run { channel in
@@ -36,7 +36,7 @@ extension WritePath {
 
         /// `.closeChannel`: the write fails and the slow reader is closed; its handlers hear why, every write is told.
         @Test(arguments: WritePath.engines)
-        func closeChannel(engine: Engine) async throws {
+        func theLimitMayCloseTheChannel(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(Self.mark), .atHardLimit(.closeChannel)]) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -56,7 +56,7 @@ extension WritePath {
 
         /// A write that nobody waits for must not vanish from the middle of the stream: it ends the channel.
         @Test(arguments: WritePath.engines, [true, false])
-        func nobodyWaits(engine: Engine, onLoop: Bool) async throws {
+        func aRefusedWriteNobodyWaitsForEndsTheChannel(engine: Engine, onLoop: Bool) async throws {
             try await WritePath.withRig(engine, [.waterMark(Self.mark)]) { rig in
                 if onLoop {
                     try await rig.run { channel in for _ in 0..<2 { channel.write(Buffer(WritePath.bytes(1500))) } }
@@ -71,7 +71,7 @@ extension WritePath {
 
         /// An empty queue takes one write of any size, or a large one could never be sent at all.
         @Test(arguments: WritePath.engines)
-        func oneIsAlwaysTaken(engine: Engine) async throws {
+        func anEmptyQueueTakesOneOfAnySize(engine: Engine) async throws {
             var options = LoopOptions()
             options.outboundBudget = 100
             try await WritePath.withRig(engine, [.waterMark(Self.mark)], loop: options) { rig in
@@ -84,7 +84,7 @@ extension WritePath {
 
         /// W10: a file counts as its window at the limit too, however large it is.
         @Test(arguments: WritePath.engines)
-        func largeFileBesideOthers(engine: Engine) async throws {
+        func aLargeFileCountsAsItsWindow(engine: Engine) async throws {
             let file = try ScratchFile(300_000)
             let room = WritePath.pending(1000 + FileRegion.windowSize, writes: 2)
             let mark = WaterMark(low: 500, high: 1000, hardLimit: ByteCount(room))
@@ -104,7 +104,7 @@ extension WritePath {
 
         /// Exactly the budget fits, one byte more does not; and the error names the limit that was exceeded, not one that was met.
         @Test(arguments: WritePath.engines)
-        func budgetIsExact(engine: Engine) async throws {
+        func theBudgetIsExact(engine: Engine) async throws {
             var options = LoopOptions()
             options.outboundBudget = 1500
             try await WritePath.withRig(engine, [.waterMark(Self.mark)], loop: options) { rig in
@@ -131,7 +131,7 @@ extension WritePath {
 
         /// The loop's budget, over all its channels, with both policies, on the loop and off it.
         @Test(arguments: WritePath.engines, [WaterMark.Overflow.failWrite, .closeChannel])
-        func loopBudget(engine: Engine, policy: WaterMark.Overflow) async throws {
+        func theLoopsBudgetHoldsOverAllChannels(engine: Engine, policy: WaterMark.Overflow) async throws {
             var options = LoopOptions()
             options.outboundBudget = 10_000
             options.atOutboundBudget = policy

@@ -8,7 +8,7 @@ extension WritePath {
     @Suite struct OffLoop {
         /// W3, W24: writes and flushes from elsewhere keep their order.
         @Test(arguments: WritePath.engines)
-        func orderIsKept(engine: Engine) async throws {
+        func everyThreadsOrderIsKept(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 for index in 0..<500 {
@@ -28,7 +28,7 @@ extension WritePath {
 
         /// W3: a write that finds its loop gone fails, and its memory is free at once (Netty: testWriteTaskRejected).
         @Test(arguments: WritePath.engines)
-        func loopIsGone(engine: Engine) async throws {
+        func aWriteToALoopThatIsGoneFails(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 await rig.group.shutdown(within: .zero)
                 var buffer = Buffer(WritePath.bytes(5000))
@@ -46,7 +46,7 @@ extension WritePath {
 
         /// netty#1697, netty#7053: counted at once, on the way to the loop, and only once when it gets there, with one event.
         @Test(arguments: WritePath.engines)
-        func countedAtOnceAndOnce(engine: Engine) async throws {
+        func bytesAreCountedAtOnceAndOnce(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let gate = await Gate(rig.loop)
                 let pieces = 4
@@ -106,7 +106,7 @@ extension WritePath {
 
         /// M5: on the way to the loop too a level at the mark is not above it: nobody saw it unwritable, nobody is told.
         @Test(arguments: WritePath.engines)
-        func strictOnTheWay(engine: Engine) async throws {
+        func aLevelAtTheMarkIsNotAboveItOnTheWay(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let gate = await Gate(rig.loop)
                 rig.channel.write(Buffer(WritePath.bytes(1000 - WaterMark.entryOverhead.bytes)))
@@ -120,7 +120,7 @@ extension WritePath {
 
         /// netty#7053: told once: the event of the queue itself is also that of who was seen on the way.
         @Test(arguments: WritePath.engines)
-        func toldOnce(engine: Engine) async throws {
+        func anEdgeIsToldOnce(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 rig.channel.writeAndFlush(Buffer(WritePath.bytes(2000)))
                 await rig.log.until(.writable(true))
@@ -133,7 +133,7 @@ extension WritePath {
 
         /// W10: exactly the limit fits on the way, one byte more does not.
         @Test(arguments: WritePath.engines)
-        func limitOnTheWayIsExact(engine: Engine) async throws {
+        func theLimitOnTheWayIsExact(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let log = rig.log
@@ -152,7 +152,7 @@ extension WritePath {
 
         /// A task's write for which there is no room on the way to the loop waits there: awaiting is the back pressure.
         @Test(arguments: WritePath.engines)
-        func awaitedOnesWait(engine: Engine) async throws {
+        func awaitedWritesWaitOnTheWay(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 6000, hardLimit: 10_000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let gate = await Gate(rig.loop)
@@ -169,7 +169,7 @@ extension WritePath {
 
         /// The hard limit holds off the loop too: counted, told on the loop, and with its policy.
         @Test(arguments: WritePath.engines)
-        func refusedOffTheLoop(engine: Engine) async throws {
+        func theHardLimitHoldsOffTheLoop(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 rig.channel.write(Buffer(WritePath.bytes(1500)))
@@ -190,7 +190,7 @@ extension WritePath {
 
         /// W10: the limit counts what is on its way: while the loop is busy, what others write does not fill memory.
         @Test(arguments: WritePath.engines)
-        func limitOnTheWay(engine: Engine) async throws {
+        func theLimitCountsWhatIsOnTheWay(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 10_000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let gate = await Gate(rig.loop)
@@ -209,7 +209,7 @@ extension WritePath {
 
         /// The same with `.closeChannel`.
         @Test(arguments: WritePath.engines)
-        func refusedOffTheLoopCloses(engine: Engine) async throws {
+        func aRefusalOffTheLoopMayClose(engine: Engine) async throws {
             let mark = WaterMark(low: 500, high: 1000, hardLimit: 2000)
             try await WritePath.withRig(engine, [.waterMark(mark), .atHardLimit(.closeChannel)]) { rig in
                 rig.channel.write(Buffer(WritePath.bytes(1500)), promise: rig.log.promise(0))

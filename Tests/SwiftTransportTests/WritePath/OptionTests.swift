@@ -51,7 +51,7 @@ extension WritePath {
 
         /// W1 and all the others: set on a client's socket.
         @Test(arguments: WritePath.engines)
-        func onAClient(engine: Engine) async throws {
+        func optionsAreSetOnAClient(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.all.map(\.option)) { rig in
                 for expected in Self.all {
                     let value = try await rig.run { Self.value($0, expected.level, expected.number) }
@@ -62,7 +62,7 @@ extension WritePath {
 
         /// On the children of a server, which get them from the listener.
         @Test(arguments: WritePath.engines)
-        func onAServersChildren(engine: Engine) async throws {
+        func optionsAreSetOnAServersChildren(engine: Engine) async throws {
             var loop = LoopOptions()
             loop.engine = .only(engine)
             let group = try EventLoopGroup(loops: 1, options: loop)
@@ -88,7 +88,7 @@ extension WritePath {
 
         /// Without any: Nagle's algorithm is off, everything else is the kernel's.
         @Test(arguments: WritePath.engines)
-        func defaults(engine: Engine) async throws {
+        func defaultsAreTheKernelsButForNagle(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let noDelay = try await rig.run { Self.value($0, Self.tcp, TCP_NODELAY) }
                 #expect(noDelay == 1)
@@ -111,7 +111,7 @@ extension WritePath {
 
         /// TCP_QUICKACK is a mode of the moment: connecting and receiving change it, so it is set on every connection.
         @Test(arguments: WritePath.engines, [true, false])
-        func quickAcknowledge(engine: Engine, on: Bool) async throws {
+        func quickAcknowledgeIsSetOnEveryConnection(engine: Engine, on: Bool) async throws {
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, [.quickAcknowledge(on)], handlers: { [Observer($0)] }) { rig in
                 #expect(rig.log.events == [.note("quickack \(on ? 1 : 0)")])
@@ -120,7 +120,7 @@ extension WritePath {
 
         /// SO_LINGER, on and off.
         @Test(arguments: WritePath.engines, [Duration?.none, .seconds(4), .seconds(-3)])
-        func linger(engine: Engine, time: Duration?) async throws {
+        func lingerIsSetAndSwitchedOff(engine: Engine, time: Duration?) async throws {
             try await WritePath.withRig(engine, [.linger(.seconds(9)), .linger(time)]) { rig in
                 let seconds = try await rig.run { $0.slot.flatMap { Self.linger($0.pointee.fd) } }
                 #expect(seconds == time.map { $0 < .zero ? 0 : 4 })
@@ -154,7 +154,7 @@ extension WritePath {
 
         /// TCP_RTO_MAX_MS: set where the kernel has it (6.15), an error where not.
         @Test(arguments: WritePath.engines)
-        func maximumRetransmissionTimeout(engine: Engine) async throws {
+        func maximumRetransmissionTimeoutIsSetWhereTheKernelHasIt(engine: Engine) async throws {
             do throws(any Error) {
                 try await WritePath.withRig(engine, [.maximumRetransmissionTimeout(.seconds(2))]) { rig in
                     let milliseconds = try await rig.run { Self.value($0, Self.tcp, 44) }
@@ -168,7 +168,7 @@ extension WritePath {
         /// An option the kernel does not know, or a value it does not take, is an error of the connect and the bind, not a trap, and
         /// no descriptor is left behind.
         @Test(arguments: WritePath.engines)
-        func unsupported(engine: Engine) async throws {
+        func anUnsupportedOptionIsAnError(engine: Engine) async throws {
             let unknown = ChannelOption.raw(level: Self.tcp, name: 9999, value: 1)
             let outOfRange = ChannelOption.maximumRetransmissionTimeout(.seconds(500))
             for option in [unknown, outOfRange] {
@@ -187,7 +187,7 @@ extension WritePath {
 
         /// A Unix socket has no TCP options: they are left out, the others are set.
         @Test(arguments: WritePath.engines)
-        func unixSocket(engine: Engine) async throws {
+        func aUnixSocketHasNoOptionsOfTCP(engine: Engine) async throws {
             let options: [ChannelOption] = [.noDelay(true), .userTimeout(.seconds(1)), .sendBuffer(.kibibytes(20))]
             try await WritePath.withRig(engine, options, unix: true) { rig in
                 let sendBuffer = try await rig.run { Self.value($0, SOL_SOCKET, SO_SNDBUF) }

@@ -30,7 +30,7 @@ extension WritePath {
 
         /// W4: from the last handler to the first; one that does not care is passed by.
         @Test(arguments: WritePath.engines)
-        func fromTailToHead(engine: Engine) async throws {
+        func writesGoFromTailToHead(engine: Engine) async throws {
             let handlers: @Sendable (Log) -> [any ChannelHandler] = {
                 [Prefix("1"), Recorder($0), Prefix("2"), PassThrough(), Prefix("3")]
             }
@@ -46,7 +46,7 @@ extension WritePath {
         /// W4, W7: a handler that cannot do it fails the promise of that write; a message no handler knows fails with a reason of
         /// its own. Nothing is thrown, and the channel goes on.
         @Test(arguments: WritePath.engines)
-        func unencodable(engine: Engine) async throws {
+        func whatCannotBeEncodedFails(engine: Engine) async throws {
             // swift-format-ignore: OnlyOneTrailingClosureArgument
             try await WritePath.withRig(engine, handlers: { [NumberEncoder(), Recorder($0)] }) { rig in
                 let log = rig.log
@@ -79,7 +79,7 @@ extension WritePath {
         }
 
         /// W5: what belongs to the loop's thread stops the program elsewhere, instead of racing.
-        @Test func elsewhereStopsTheProgram() async {
+        @Test func anotherThreadStopsTheProgram() async {
             await #expect(processExitsWith: .failure) {
                 let group = try EventLoopGroup(loops: 1)
                 let channel = Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration())

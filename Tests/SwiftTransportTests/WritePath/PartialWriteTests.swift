@@ -12,7 +12,7 @@ extension WritePath {
         /// W16, W18, W20, W23 (netty#2761): hundreds of writes of many sizes, through a straw: every byte right, completions in
         /// order.
         @Test(arguments: WritePath.engines)
-        func hundredsThroughAStraw(engine: Engine) async throws {
+        func hundredsOfWritesGoThroughAStraw(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let sizes = (0..<400).map { ($0 * 37) % 3001 }
                 let all = WritePath.bytes(sizes.reduce(0, +))
@@ -35,7 +35,7 @@ extension WritePath {
         /// W20, W21, P2: progress rises strictly, stays below the total, keeps the total, and ends with the completion. What is
         /// pending goes down with it, not only when the whole write is gone.
         @Test(arguments: WritePath.engines, [true, false])
-        func progress(engine: Engine, byHandler: Bool) async throws {
+        func progressRisesToItsTotal(engine: Engine, byHandler: Bool) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let total = 300_000
@@ -70,7 +70,7 @@ extension WritePath {
 
         /// P2: progress may close the channel: the write fails, and the rest with it.
         @Test(arguments: WritePath.engines)
-        func closeInProgress(engine: Engine) async throws {
+        func progressMayClose(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -87,7 +87,7 @@ extension WritePath {
 
         /// W18, W19: a full kernel is waited for, not asked again and again.
         @Test(arguments: WritePath.engines)
-        func fullKernelIsNotSpunOn(engine: Engine) async throws {
+        func aFullKernelIsNotSpunOn(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.small, receiveBuffer: 32768) { rig in
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(300_000)))
                 let before = try #require(await rig.loop.statistics())

@@ -7,7 +7,7 @@ extension WritePath {
     @Suite struct Promises {
         /// P3: nobody waits: nothing is stored for it. P5: every other kind is told exactly once, on the loop, in order.
         @Test(arguments: WritePath.engines)
-        func everyKindOnce(engine: Engine) async throws {
+        func everyKindIsToldOnce(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let (log, loop) = (rig.log, rig.loop)
                 let nobody = WritePromise.none.isNone
@@ -32,7 +32,7 @@ extension WritePath {
 
         /// P4 (CLOSE_ON_FAILURE): a heartbeat that fails closes its channel.
         @Test(arguments: WritePath.engines)
-        func closeOnFailure(engine: Engine) async throws {
+        func aFailedHeartbeatClosesItsChannel(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(WaterMark(low: 500, high: 1000, hardLimit: 2000))]) { rig in
                 try await rig.run { channel in
                     channel.write(Buffer(WritePath.bytes(2000 - 2 * 48)), promise: rig.log.promise(0))
@@ -48,7 +48,7 @@ extension WritePath {
 
         /// W13, W22: who is told finds everything done: the entry out of the queue, its bytes no longer counted, its memory free.
         @Test(arguments: WritePath.engines, [true, false])
-        func toldWhenAllIsDone(engine: Engine, sent: Bool) async throws {
+        func whoIsToldFindsAllDone(engine: Engine, sent: Bool) async throws {
             final class Box: @unchecked Sendable { var witness: Witness? }
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
@@ -73,7 +73,7 @@ extension WritePath {
 
         /// P5: whatever ends a channel, in whatever state its writes are, each completes exactly once.
         @Test(arguments: WritePath.engines, ["immediate", "reset", "drain", "peer", "shutdown"])
-        func exactlyOnce(engine: Engine, ending: String) async throws {
+        func everyWriteCompletesExactlyOnce(engine: Engine, ending: String) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
             try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log
@@ -107,7 +107,7 @@ extension WritePath {
 
         /// P5: a handler that has left is still told of its writes, and not kept any longer than that.
         @Test(arguments: WritePath.engines)
-        func handlerThatLeft(engine: Engine) async throws {
+        func aHandlerThatLeftIsTold(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let backlog = 300_000
                 try await rig.fillKernel(with: Buffer(WritePath.bytes(backlog)))
@@ -130,7 +130,7 @@ extension WritePath {
 
         /// P5: the same for one that writes only after it has left.
         @Test(arguments: WritePath.engines)
-        func handlerThatWritesAfterItLeft(engine: Engine) async throws {
+        func aHandlerThatWritesAfterItLeftIsTold(engine: Engine) async throws {
             final class Place: @unchecked Sendable { var context: ChannelContext? }
             let place = Place()
             try await WritePath.withRig(engine) { rig in
@@ -154,7 +154,7 @@ extension WritePath {
 
         /// P6: a scheduled task is what cancels it; a cancelled one lets go of what it holds.
         @Test(arguments: WritePath.engines)
-        func scheduledTask(engine: Engine) async throws {
+        func aScheduledTaskCancelsItself(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 let buffer = Buffer(WritePath.bytes(5000))

@@ -24,7 +24,7 @@ extension WritePath {
         }
 
         /// W16, testEmptyNioBuffers and testNioBuffersSingleBacked: nothing to send before the flush.
-        @Test func gathersOnlyWhatIsFlushed() {
+        @Test func aSendGathersOnlyWhatIsFlushed() {
             withQueue { queue, vectors in
                 #expect(queue.gather(vectors, limit: 64, bytes: 1 << 20) == 0)
                 queue.append(entry(0, 9))
@@ -37,7 +37,7 @@ extension WritePath {
 
         /// W8, W23, testNioBuffersExpand, -Expand2, -MaxCount: hundreds of entries, at most `limit` vectors, a hint of bytes
         /// that the first entry always passes.
-        @Test func gathersUpToItsLimits() {
+        @Test func aSendGathersUpToItsLimits() {
             withQueue { queue, vectors in
                 for index in 0..<300 { queue.append(entry(index % 60, 10)) }
                 queue.flush()
@@ -68,7 +68,7 @@ extension WritePath {
 
         /// W20, testNioBuffersCancelledRemoveBytes: bytes go off the front, over entry boundaries, and a partly sent entry goes
         /// on where it stopped.
-        @Test func removesBytes() {
+        @Test func bytesAreRemovedFromTheFront() {
             withQueue { queue, vectors in
                 for index in 0..<3 { queue.append(entry(2 * index, 10)) }
                 #expect(queue.cancel(1, from: 0) != nil)
@@ -148,7 +148,7 @@ extension WritePath {
         }
 
         /// W8: the ring grows with its head anywhere, and keeps the order.
-        @Test func growsInOrder() {
+        @Test func theQueueGrowsInOrder() {
             withQueue { queue, _ in
                 var written = 0
                 var read = 0
@@ -171,7 +171,7 @@ extension WritePath {
     /// W8, W10: an idle channel holds neither queue nor memory; both are the loop's and come back to it.
     @Suite struct QueueLending {
         @Test(arguments: WritePath.engines)
-        func idleChannelHoldsNothing(engine: Engine) async throws {
+        func anIdleChannelHoldsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 #expect(try await rig.run { $0.own.queue == nil })
                 let first = try await rig.run { channel in
@@ -190,7 +190,7 @@ extension WritePath {
 
         /// W16: lent bytes that are few are copied behind each other; from `shareThreshold` on the receive memory itself is sent.
         @Test(arguments: WritePath.engines, [100, 4080, 4095, 4096])
-        func lentBytes(engine: Engine, count: Int) async throws {
+        func fewLentBytesAreCopiedManyShared(engine: Engine, count: Int) async throws {
             final class Echo: ChannelHandler {
                 let log: Log
                 init(_ log: Log) { self.log = log }
@@ -215,7 +215,7 @@ extension WritePath {
 
         /// W9 (netty#1619): counted after the entry is linked: who is told of the new level finds the entry.
         @Test(arguments: WritePath.engines)
-        func linkedBeforeCounted(engine: Engine) async throws {
+        func anEntryIsLinkedBeforeItIsCounted(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 10, high: 100)]) { rig in
                 let log = rig.log
                 try await rig.run { channel in

@@ -19,7 +19,7 @@ extension WritePath {
         }()
 
         @Test(arguments: WritePath.engines, seeds)
-        func oneStream(engine: Engine, seed: UInt64) async throws {
+        func randomWritesAreOneStream(engine: Engine, seed: UInt64) async throws {
             var random = SeededGenerator(seed: seed)
             let ending = Ending.allCases[Int(seed) % Ending.allCases.count]
             let file = try ScratchFile(300_000, seed: 7)

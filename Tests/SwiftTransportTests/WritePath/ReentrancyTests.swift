@@ -8,7 +8,7 @@ extension WritePath {
         /// W13, ReentrantChannelTest.testWriteFlushPingPong and NioSocketChannelTest.testFlushAfterGatheredFlush: what a
         /// completion writes goes out, behind what was there, without recursion.
         @Test(arguments: WritePath.engines)
-        func writeInACompletion(engine: Engine) async throws {
+        func aCompletionMayWriteAndFlush(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let rounds: UInt64 = 3000
                 try await rig.run { channel in
@@ -29,7 +29,7 @@ extension WritePath {
 
         /// Whoever writes empty buffers for ever, from completion to completion, leaves the loop its turns (W19's promise).
         @Test(arguments: WritePath.engines, ["", "first"])
-        func emptyWritesForEver(engine: Engine, first: String) async throws {
+        func endlessEmptyWritesLeaveTheLoopItsTurns(engine: Engine, first: String) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -53,7 +53,7 @@ extension WritePath {
 
         /// Flushed for its next turn and closed in this one: it is not on the loop's list any more when it is freed.
         @Test(arguments: WritePath.engines)
-        func closedBehindItsFlush(engine: Engine) async throws {
+        func aChannelMayCloseBehindItsFlush(engine: Engine) async throws {
             final class Closer: ChannelHandler {
                 let log: Log
                 init(_ log: Log) { self.log = log }
@@ -82,7 +82,7 @@ extension WritePath {
 
         /// netty#1501: who answers every failure with the next write uses up neither the stack nor the loop.
         @Test(arguments: WritePath.engines, [false, true])
-        func retriesForEver(engine: Engine, closed: Bool) async throws {
+        func endlessRetriesUseUpNothing(engine: Engine, closed: Bool) async throws {
             let mark = WaterMark(low: 100, high: 1000, hardLimit: 1000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let log = rig.log
@@ -105,7 +105,7 @@ extension WritePath {
 
         /// The same in the last turn of a loop, which has no mailbox any more: it is told a few times, and the loop ends.
         @Test(arguments: WritePath.engines)
-        func retriesAfterTheEnd(engine: Engine) async throws {
+        func endlessRetriesLetTheLoopEnd(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let retry = Retry(.max)
                 rig.channel.close(.immediate)
@@ -167,7 +167,7 @@ extension WritePath {
         /// LocalChannelTest.testWriteInWritePromiseCompletePreservesOrder: written in the completion of the first of three means
         /// sent after the third.
         @Test(arguments: WritePath.engines)
-        func orderIsKept(engine: Engine) async throws {
+        func reentrantWritesKeepTheirOrder(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -191,7 +191,7 @@ extension WritePath {
         /// NioSocketChannelTest.testFlushCloseReentrance: of three large writes the first closes the channel: it was sent, the
         /// others fail, in order, and once, and the peer gets no end of stream behind a part of them.
         @Test(arguments: WritePath.engines)
-        func closeInACompletion(engine: Engine) async throws {
+        func aCompletionMayClose(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.sendBuffer(4096)], receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(1 << 18)
@@ -219,7 +219,7 @@ extension WritePath {
 
         /// netty#1501: a completion that fails and closes, writes and flushes meets a channel that is on its way out, not a loop.
         @Test(arguments: WritePath.engines)
-        func everythingInAFailure(engine: Engine) async throws {
+        func aFailedWriteMayDoEverything(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -246,7 +246,7 @@ extension WritePath {
         /// netty#5028, netty#5075; swift-nio#1344, #2954 (testFlushInWritabilityChanged, testConditionalWritability): a handler
         /// that fills the queue whenever it is writable, from within the event, loses no flush and no event.
         @Test(arguments: WritePath.engines)
-        func writeInWritabilityChanged(engine: Engine) async throws {
+        func writabilityChangedMayWrite(engine: Engine) async throws {
             let options: [ChannelOption] = [.waterMark(low: .kibibytes(8), high: .kibibytes(16)), .sendBuffer(16384)]
             try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let total = 4 << 20

@@ -7,7 +7,7 @@ extension WritePath {
     @Suite struct UserFlags {
         /// testUserDefinedWritability: each of the 31 alone.
         @Test(arguments: WritePath.engines)
-        func eachOne(engine: Engine) async throws {
+        func eachFlagWorksAlone(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -25,7 +25,7 @@ extension WritePath {
 
         /// testUserDefinedWritability2: a second flag is no event; writable only when all are.
         @Test(arguments: WritePath.engines)
-        func together(engine: Engine) async throws {
+        func flagsWorkTogether(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -43,7 +43,7 @@ extension WritePath {
 
         /// testMixedWritability: water mark and flag: no event while the other still blocks. Off the loop too.
         @Test(arguments: WritePath.engines)
-        func withTheWaterMark(engine: Engine) async throws {
+        func flagsAndWaterMarkWorkTogether(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 let log = rig.log
                 rig.channel.setWritable(false, flag: 5)
@@ -68,7 +68,7 @@ extension WritePath {
 
         /// Asked for, a flag that does not exist is no reason not to write, whatever the library's own reasons are.
         @Test(arguments: WritePath.engines)
-        func othersAreNeverSet(engine: Engine) async throws {
+        func flagsThatDoNotExistAreNeverSet(engine: Engine) async throws {
             try await WritePath.withRig(engine, [.waterMark(low: 500, high: 1000)]) { rig in
                 try await rig.run { channel in
                     channel.write(Buffer(WritePath.bytes(2000)))
@@ -81,7 +81,7 @@ extension WritePath {
 
         /// Flags 0 and 32 do not exist: a mistake in the program.
         @Test(arguments: [0, 32, -1])
-        func otherNumbers(index: Int) async {
+        func otherNumbersStopTheProgram(index: Int) async {
             await #expect(processExitsWith: .failure) { [index] in
                 let group = try EventLoopGroup(loops: 1)
                 Channel(eventLoop: group.loops[0], configuration: ChannelConfiguration()).setWritable(

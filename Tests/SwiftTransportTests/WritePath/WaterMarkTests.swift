@@ -9,7 +9,7 @@ extension WritePath {
         private static let marks: [ChannelOption] = [.waterMark(low: 500, high: 1000)]
 
         /// M1: 32 KiB and 64 KiB; what is out of order is raised; low is never 0, because nothing is below it.
-        @Test func defaults() {
+        @Test func defaultsAreInOrder() {
             let mark = WaterMark()
             #expect(mark.low == .kibibytes(32) && mark.high == .kibibytes(64))
             #expect(mark.hardLimit.bytes == 64 * 1024 * WaterMark.defaultHardLimitFactor)
@@ -21,14 +21,14 @@ extension WritePath {
 
         /// M1: a channel has them from its options, and anybody may ask.
         @Test(arguments: WritePath.engines)
-        func ofAChannel(engine: Engine) async throws {
+        func aChannelHasItsOptionsMarks(engine: Engine) async throws {
             try await WritePath.withRig(engine) { #expect($0.channel.waterMark == WaterMark()) }
             try await WritePath.withRig(engine, Self.marks) { #expect($0.channel.waterMark.high == 1000) }
         }
 
         /// M5, testWritability: strictly above `high`, strictly below `low`; an event at each edge and at no other time.
         @Test(arguments: WritePath.engines)
-        func strictEdges(engine: Engine) async throws {
+        func bothEdgesAreStrict(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.marks) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -57,7 +57,7 @@ extension WritePath {
 
         /// M2, M5: bytes count, not entries; the kernel taking them lowers the level.
         @Test(arguments: WritePath.engines)
-        func bytesNotEntries(engine: Engine) async throws {
+        func bytesCountNotEntries(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.marks) { rig in
                 let log = rig.log
                 try await rig.run { channel in
@@ -93,7 +93,7 @@ extension WritePath {
 
         /// netty#13389: `bytesBeforeUnwritable` more pending bytes make it unwritable, one less do not.
         @Test(arguments: WritePath.engines, [0, 1])
-        func bytesBeforeUnwritable(engine: Engine, short: Int) async throws {
+        func bytesBeforeUnwritableAreExact(engine: Engine, short: Int) async throws {
             try await WritePath.withRig(engine, Self.marks) { rig in
                 try await rig.run { channel in
                     channel.write(Buffer(WritePath.bytes(100)))
@@ -108,7 +108,7 @@ extension WritePath {
 
         /// Marks that nothing reaches: the distance is the largest number, not one more.
         @Test(arguments: WritePath.engines)
-        func noHighMark(engine: Engine) async throws {
+        func aMarkThatNothingReachesIsFarAway(engine: Engine) async throws {
             let endless = WaterMark(low: 1, high: ByteCount(.max))
             try await WritePath.withRig(engine, [.waterMark(endless)]) { rig in
                 try await rig.run { channel in
@@ -122,7 +122,7 @@ extension WritePath {
 
         /// netty#13389: when `bytesBeforeWritable` bytes are gone it is writable, with one less it is not.
         @Test(arguments: WritePath.engines, [0, 1])
-        func bytesBeforeWritable(engine: Engine, short: Int) async throws {
+        func bytesBeforeWritableAreExact(engine: Engine, short: Int) async throws {
             try await WritePath.withRig(engine, Self.marks) { rig in
                 try await rig.run { channel in
                     #expect(channel.bytesBeforeWritable == 0)
@@ -139,7 +139,7 @@ extension WritePath {
 
         /// Live marks: compared with what is pending at once, in both directions (Netty and SwiftNIO wait for the next write).
         @Test(arguments: WritePath.engines, [true, false])
-        func liveMarks(engine: Engine, onLoop: Bool) async throws {
+        func newMarksCountAtOnce(engine: Engine, onLoop: Bool) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 rig.channel.write(Buffer(WritePath.bytes(2000)))

@@ -8,7 +8,7 @@ extension WritePath {
         /// The handlers hear the cause first, then every queued write fails in order, then the channel is inactive, and nothing
         /// follows. Nothing of it is lost in silence, and no event of writability is told.
         @Test(arguments: WritePath.engines)
-        func resetUnderAFullQueue(engine: Engine) async throws {
+        func aResetFailsAFullQueueInOrder(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
             try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let log = rig.log
@@ -36,7 +36,7 @@ extension WritePath {
 
         /// W15: memory of writes that failed is free, and the descriptor is given back.
         @Test(arguments: WritePath.engines)
-        func memoryIsFree(engine: Engine) async throws {
+        func memoryOfFailedWritesIsFree(engine: Engine) async throws {
             let mark = WaterMark(low: 1000, high: 2000, hardLimit: .mebibytes(64))
             try await WritePath.withRig(engine, [.sendBuffer(4096), .waterMark(mark)], receiveBuffer: 32768) { rig in
                 let witnesses = try await rig.run { channel in

@@ -33,7 +33,7 @@ extension WritePath {
         }
 
         /// From the threshold on, and never below the size from which it pays.
-        @Test func fromTheThreshold() {
+        @Test func largeWritesAreSentWithoutACopy() {
             #expect(sender.wants(40 * 1024) && !sender.wants(40 * 1024 - 1))
             let small = ZeroCopySender(threshold: 1)
             #expect(small.wants(ZeroCopySender.smallest) && !small.wants(ZeroCopySender.smallest - 1))
@@ -41,19 +41,19 @@ extension WritePath {
 
         /// No memory that may be locked, no buffers, or a socket that cannot: repeated with a copy, and never tried again.
         @Test(arguments: [ENOMEM, ENOBUFS, EOPNOTSUPP])
-        func failuresThatAreRepeated(error: Int32) {
+        func shortagesAreRepeatedWithACopy(error: Int32) {
             #expect(send(result(-error, more: false)))
             #expect(sender.isGivenUp && !sender.wants(1 << 20))
         }
 
         /// Any other failure is the connection's.
         @Test(arguments: [ECONNRESET, EPIPE, EAGAIN])
-        func failuresThatAreNot(error: Int32) {
+        func otherFailuresAreTheConnections(error: Int32) {
             #expect(!send(result(-error, more: false)) && !sender.isGivenUp && !sender.isOutstanding)
         }
 
         /// Sixteen notifications may be outstanding; further sends copy until one of them has come.
-        @Test func outstandingHasALimit() {
+        @Test func outstandingNotificationsHaveALimit() {
             var memory = OutboundMemory(LoopOptions())
             for _ in 0..<16 {
                 #expect(sender.wants(1 << 20))
@@ -67,7 +67,7 @@ extension WritePath {
 
         /// Memory is held until the notifications of all sends with a part of it have come, and of those before, in whatever
         /// order they come.
-        @Test func heldUntilTheLastNotification() {
+        @Test func memoryIsHeldUntilTheLastNotification() {
             var memory = OutboundMemory(LoopOptions())
             let (first, firstWitness) = owner(5000)
             let (second, secondWitness) = owner(7000)
@@ -86,7 +86,7 @@ extension WritePath {
         }
 
         /// A write that was begun without a copy and finished with one; those behind it are nobody's business.
-        @Test func finishedWithACopy() {
+        @Test func aWriteMayBeFinishedWithACopy() {
             var memory = OutboundMemory(LoopOptions())
             let (owner, witness) = owner(5000)
             send(result(3000))
@@ -118,7 +118,7 @@ extension WritePath {
         }
 
         /// A kernel without memory drops completions, and notifications with them: the end of the descriptor is theirs too.
-        @Test func theEndLetsGo() {
+        @Test func theEndLetsGoOfEverything() {
             var memory = OutboundMemory(LoopOptions())
             let (owner, witness) = owner(5000)
             for _ in 0..<3 { send(result(3000)) }
@@ -130,7 +130,7 @@ extension WritePath {
         }
 
         /// Given up at the eighth copy in a row; one that was no copy starts the count anew.
-        @Test func copiesInARow() {
+        @Test func eightCopiesInARowGiveItUp() {
             var memory = OutboundMemory(LoopOptions())
             let copies = [Bool](repeating: true, count: 7) + [false] + [Bool](repeating: true, count: 7)
             for (number, copied) in copies.enumerated() {

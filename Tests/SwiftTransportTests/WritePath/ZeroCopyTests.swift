@@ -14,7 +14,7 @@ extension WritePath {
         /// On loopback the kernel copies all the same: after some notifications that say so the channel gives it up by itself.
         /// Every byte is right, before and after.
         @Test(arguments: WritePath.engines)
-        func givesUpOnLoopback(engine: Engine) async throws {
+        func loopbackGivesItUp(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.options) { rig in
                 let payload = WritePath.bytes(100_000)
                 for round in 1...30 {
@@ -32,7 +32,7 @@ extension WritePath {
         /// netty#15599, #15709: memory is the kernel's until the notification, and then it is nobody's; through a straw, where
         /// results are partial.
         @Test(arguments: WritePath.engines)
-        func memoryUntilTheNotification(engine: Engine) async throws {
+        func memoryIsTheKernelsUntilTheNotification(engine: Engine) async throws {
             let options = Self.options + [.sendBuffer(16384)]
             try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let all = WritePath.bytes(1_000_000)
@@ -51,7 +51,7 @@ extension WritePath {
 
         /// netty#15599: a write is over when the kernel has taken it, its memory when the kernel has read it: in between it is held.
         @Test(arguments: WritePath.engines)
-        func heldBetweenItsTwoEnds(engine: Engine) async throws {
+        func memoryIsHeldBetweenTheTwoEnds(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.options, receiveBuffer: 32768) { rig in
                 let log = rig.log
                 let payload = WritePath.bytes(200_000)
@@ -90,7 +90,7 @@ extension WritePath {
 
         /// netty#15599: cut off with zero-copy sends under way, it closes all the same, and frees everything.
         @Test(arguments: WritePath.engines, [CloseMode.immediate, .reset])
-        func cutOff(engine: Engine, mode: CloseMode) async throws {
+        func zeroCopySendsMayBeCutOff(engine: Engine, mode: CloseMode) async throws {
             let options = Self.options + [.sendBuffer(16384)]
             try await WritePath.withRig(engine, options, receiveBuffer: 32768) { rig in
                 let log = rig.log
@@ -112,7 +112,7 @@ extension WritePath {
 
         /// A notification that never comes, because the kernel had no memory for it, holds nothing beyond the end.
         @Test(arguments: WritePath.engines)
-        func aNotificationThatNeverComes(engine: Engine) async throws {
+        func aNotificationThatNeverComesHoldsNothing(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.options) { rig in
                 let witness = try await rig.run { channel in
                     let buffer = Buffer(WritePath.bytes(50_000))
@@ -149,7 +149,7 @@ extension WritePath {
 
         /// netty#17126, #16438: a Unix socket cannot do it: the same bytes go again with a copy, once, and it is not tried again.
         @Test(arguments: WritePath.engines)
-        func unixSocketCannot(engine: Engine) async throws {
+        func aUnixSocketSendsWithACopy(engine: Engine) async throws {
             try await WritePath.withRig(engine, Self.options, unix: true) { rig in
                 let payload = WritePath.bytes(300_000)
                 for round in 1...3 {
@@ -162,7 +162,7 @@ extension WritePath {
         }
 
         /// netty#15699: where no memory may be locked the kernel answers ENOMEM: the same bytes go again with a copy.
-        @Test(.enabled(if: Machine.hasURing)) func noLockedMemory() async {
+        @Test(.enabled(if: Machine.hasURing)) func withoutLockedMemoryBytesAreCopied() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     // Enough for a ring, and not for what is sent.

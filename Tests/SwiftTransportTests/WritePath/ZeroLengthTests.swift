@@ -7,7 +7,7 @@ extension WritePath {
     @Suite struct ZeroLength {
         /// W25: they complete in their turn, and nothing is sent for them.
         @Test(arguments: WritePath.engines)
-        func completeInOrder(engine: Engine) async throws {
+        func emptyWritesCompleteInOrder(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let log = rig.log
                 let before = try await rig.sends()
@@ -28,7 +28,7 @@ extension WritePath {
 
         /// W25: alone, without any send at all. A task that awaits one goes on.
         @Test(arguments: WritePath.engines)
-        func alone(engine: Engine) async throws {
+        func anEmptyWriteAloneCompletes(engine: Engine) async throws {
             try await WritePath.withRig(engine) { rig in
                 let before = try await rig.sends()
                 try await rig.channel.send(Buffer())
@@ -40,7 +40,7 @@ extension WritePath {
 
         /// W25, W10: each counts its entry, so a million of them cannot hide.
         @Test(arguments: WritePath.engines)
-        func countTheirEntry(engine: Engine) async throws {
+        func emptyWritesCountTheirEntry(engine: Engine) async throws {
             let mark = WaterMark(low: 100, high: 1000, hardLimit: 1000)
             try await WritePath.withRig(engine, [.waterMark(mark)]) { rig in
                 let log = rig.log
