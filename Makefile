@@ -7,7 +7,7 @@ SANITIZED = swift $(1) --disable-default-traits -c release -Xswiftc -enable-test
 
 # Torture: how long on each engine, and further arguments such as --seed 1 or --engine epoll.
 SECONDS = 60
-TORTURE = swift build --package-path Tests/Torture -c release
+TORTURE = swift build --product torture -c release
 TORTURE_ARGUMENTS =
 
 .PHONY: help bench test test-without-uring check dependencies format rooms warnings holes readme docs asan tsan ubsan torture torture-asan torture-tsan kernels
@@ -17,6 +17,7 @@ help:
 	@echo 'make test    all tests, and the counts of allocations and references in an optimised build'
 	@echo 'make test-without-uring   all tests where io_uring is forbidden'
 	@echo 'make torture SECONDS=60   hostile sessions at random on each engine, every byte checked; TORTURE_ARGUMENTS="--seed 1" repeats'
+	@echo 'make sim SEEDS=2000   services at random in simulated networks; make sim SEED=n repeats one of them, bit by bit'
 	@echo 'make torture-asan, make torture-tsan   the same under the address and the thread sanitizer'
 	@echo 'make kernels   boots Linux 6.1 and 6.12 under QEMU, runs scenarios and torture on each: ten minutes; KERNELS="6.1 7.3" for others'
 	@echo 'make docs    the documentation: comments of all public symbols, and articles'
@@ -35,6 +36,7 @@ test: dependencies
 	swift test
 	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests|MisuseTests' \
 		--scratch-path .build-release
+	.build-release/release/torture --seeds 1-2000 --repeated yes
 
 # The same tests where io_uring is forbidden, as in most containers: everything must work on epoll.
 test-without-uring: dependencies
@@ -51,7 +53,7 @@ C_SOURCES = $(shell find Sources Tests Benchmarks/Sources Scripts -name '*.[ch]'
 format:
 	@Scripts/dependencies format
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
-		Benchmarks/Package.swift Benchmarks/Sources Tests/Torture/Package.swift
+		Benchmarks/Package.swift Benchmarks/Sources
 	$(CLANG_FORMAT) --dry-run --Werror $(C_SOURCES)
 	@if grep -nE '^.{133}' $(C_SOURCES); then echo 'these lines have more than 132 characters' >&2; exit 1; fi
 
@@ -92,22 +94,32 @@ ubsan: dependencies
 	swift test --disable-default-traits --scratch-path .build-ubsan \
 		-Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability
 
+# Services at random in simulated networks, everything that happens decided by a seed: SEEDS of them from FROM on, or the one SEED,
+# which is what a failure prints.
+SEEDS = 2000
+FROM = 1
+SEED =
+.PHONY: sim
+sim: dependencies
+	$(TORTURE)
+	.build/release/torture --seeds $(if $(SEED),$(SEED)-$(SEED),$(FROM)-$(shell echo $$(($(FROM) + $(SEEDS) - 1))))
+
 torture: dependencies
 	$(TORTURE)
-	Tests/Torture/.build/release/torture --seconds $(SECONDS) $(TORTURE_ARGUMENTS)
+	.build/release/torture --seconds $(SECONDS) $(TORTURE_ARGUMENTS)
 
 # As the tests under the sanitizers; more patience, because everything is slow.
 torture-asan: dependencies
-	$(TORTURE) --disable-default-traits --sanitize=address --scratch-path Tests/Torture/.build-asan
+	$(TORTURE) --disable-default-traits --sanitize=address --scratch-path .build-torture-asan
 	ASAN_OPTIONS=detect_leaks=0 \
-		Tests/Torture/.build-asan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
+		.build-torture-asan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
 
 torture-tsan: dependencies
 	mkdir -p .build-tsan
 	clang -O2 -Wall -Wextra -Werror -shared -fPIC -o .build-tsan/tsan-sees.so Scripts/tsan-sees.c
-	$(TORTURE) --disable-default-traits --sanitize=thread --scratch-path Tests/Torture/.build-tsan
+	$(TORTURE) --disable-default-traits --sanitize=thread --scratch-path .build-torture-tsan
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-sees.so \
-		Tests/Torture/.build-tsan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
+		.build-torture-tsan/release/torture --seconds $(SECONDS) --patience 120 $(TORTURE_ARGUMENTS)
 
 # Other kernels than this machine's, with both engines: see the script for what may be set.
 kernels:

@@ -54,6 +54,14 @@ let package = Package(
             dependencies: ["SwiftTransport", "CTransport", "CReferenceCount", "CKernelFaults"],
             swiftSettings: swiftSettings
         ),
+        // Services at random and everything that can happen to them, on this machine and in simulated networks. Compiled as a
+        // service would be.
+        .target(
+            name: "TortureKit", dependencies: ["SwiftTransport", "TransportTesting"], path: "Tests/Torture/Kit",
+            swiftSettings: [.swiftLanguageMode(.v6)]),
+        .executableTarget(
+            name: "torture", dependencies: ["TortureKit"], path: "Tests/Torture/Main",
+            swiftSettings: [.swiftLanguageMode(.v6)]),
         // Only tests link these: they stand between the program and the kernel, and the Swift runtime.
         .target(name: "CKernelFaults", path: "Tests/CKernelFaults", cSettings: [.define("_GNU_SOURCE")]),
         .target(

@@ -123,7 +123,7 @@ static int call_wait(int fd, struct epoll_event *events, int capacity, uint64_t 
         unlist(watch);
         uint32_t bits = sim_file_readiness(world, watch->file) & (watch->events | EPOLLERR | EPOLLHUP);
         if (bits == 0) continue;
-        sim_note(world, SIM_T_EDGE, (uint64_t)watch->file->fd << 32 | bits);
+        sim_trace(world, SIM_T_EDGE, sim_number(watch->file->fd), bits);
         events[count++] = (struct epoll_event){.events = bits, .data = watch->data};
         // The same again, though nothing happened in between.
         if (sim_chance(world, world->faults.spurious_edge)) list_ready(watch);

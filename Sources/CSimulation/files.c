@@ -89,7 +89,7 @@ static int call_close(int fd) {
         errno = EBADF;
         return -1;
     }
-    sim_note(world, SIM_T_CLOSE, (uint64_t)fd);
+    sim_trace(world, SIM_T_CLOSE, sim_number(fd), 0);
     file_close(world, file);
     return 0;
 }

@@ -21,7 +21,7 @@ static int fail(int error) {
 static int chosen_error(sim_world *world, uint16_t chance, const int *errors, uint32_t count) {
     if (!sim_chance(world, chance)) return 0;
     int error = errors[sim_random_below(&world->random, count)];
-    sim_note(world, SIM_T_FAULT, (uint64_t)error);
+    sim_trace(world, SIM_T_FAULT, 0, error);
     return error;
 }
 
@@ -129,7 +129,7 @@ int64_t sim_socket_receive(sim_world *world, sim_socket *socket, void *memory, s
         free(piece);
     }
     socket->unread -= (uint32_t)taken;
-    sim_note(world, SIM_T_RECEIVE, taken);
+    sim_trace(world, SIM_T_RECEIVE, sim_number(socket->file.fd), (int64_t)taken);
     sim_tcp_read(world, socket);
     return (int64_t)taken;
 }
@@ -174,7 +174,7 @@ int64_t sim_socket_send(sim_world *world, sim_socket *socket, const struct iovec
     if (taken < room) socket->wants_room = false;
     else socket->wants_room = true;
     world->statistics.bytes += taken;
-    sim_note(world, SIM_T_SEND, taken);
+    sim_trace(world, SIM_T_SEND, sim_number(socket->file.fd), (int64_t)taken);
     sim_tcp_push(world, socket);
     return (int64_t)taken;
 }
@@ -256,7 +256,7 @@ static int call_socket(int family, int type, int protocol) {
     socket->local.ss_family = (sa_family_t)family;
     int fd = sim_file_open(world, &socket->file, SIM_SOCKET);
     if (fd < 0) sim_socket_free(world, socket);
-    sim_note(world, SIM_T_SOCKET, (uint64_t)fd);
+    sim_trace(world, SIM_T_SOCKET, sim_number(fd), 0);
     return fd;
 }
 
@@ -286,7 +286,7 @@ static int call_bind(int fd, const struct sockaddr *address, socklen_t length) {
     set_port(&socket->local, port);
     socket->port = port;
     socket->is_bound = true;
-    sim_note(world, SIM_T_BIND, port);
+    sim_trace(world, SIM_T_BIND, sim_number(fd), port);
     return 0;
 }
 
@@ -303,7 +303,7 @@ static int call_listen(int fd, int backlog) {
         return fail(ENOBUFS);
     machine->listeners[machine->listener_count++] = socket;
     socket->state = SIM_LISTENING;
-    sim_note(world, SIM_T_LISTEN, socket->port);
+    sim_trace(world, SIM_T_LISTEN, sim_number(fd), socket->port);
     return 0;
 }
 
@@ -330,7 +330,7 @@ int sim_socket_accept(sim_world *world, sim_socket *socket) {
         sim_socket_free(world, child);
         return -error;
     }
-    sim_note(world, SIM_T_ACCEPT, (uint64_t)child->file.fd);
+    sim_trace(world, SIM_T_ACCEPT, sim_number(socket->file.fd), (int64_t)sim_number(child->file.fd));
     return child->file.fd;
 }
 
@@ -374,7 +374,7 @@ int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockad
         set_port(&socket->local, socket->port);
         socket->is_bound = true;
     }
-    sim_note(world, SIM_T_CONNECT, (uint64_t)socket->remote_host << 16 | address_port(&socket->remote));
+    sim_trace(world, SIM_T_CONNECT, sim_number(socket->file.fd), address_port(&socket->remote));
     sim_tcp_connect(world, socket);
     return -EINPROGRESS;
 }
@@ -407,7 +407,9 @@ static ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
     if (sim_chance(world, world->faults.send_says_again)) {
-        sim_epoll_wake(world, &socket->file);
+        // An edge follows: at once, or when there is more room.
+        socket->wants_room = true;
+        if (sim_socket_readiness(socket) & EPOLLOUT) sim_epoll_wake(world, &socket->file);
         return fail(EAGAIN);
     }
     int64_t result = sim_socket_send(world, socket, message->msg_iov, message->msg_iovlen, NULL);
@@ -418,7 +420,7 @@ static int call_shutdown(int fd, int how) {
     sim_world *world = sim_here;
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
-    sim_note(world, SIM_T_SHUTDOWN, (uint64_t)how);
+    sim_trace(world, SIM_T_SHUTDOWN, sim_number(fd), how);
     if (socket->state == SIM_CONNECTING) {
         sim_tcp_die(world, socket, 0);
         return 0;

@@ -43,7 +43,7 @@ static bool is_cut(sim_world *world, sim_host from, sim_host to) {
 
 static void packet_drop(sim_world *world, sim_packet *packet) {
     world->statistics.packets_lost++;
-    sim_note(world, SIM_T_LOST, packet->position);
+    sim_trace(world, SIM_T_LOST, packet->to.index, (int64_t)packet->position);
     free(packet);
 }
 
@@ -213,7 +213,7 @@ static void timer_rings(sim_world *world, sim_event *event) {
         sim_tcp_die(world, socket, ETIMEDOUT);
         return;
     }
-    sim_note(world, SIM_T_TIMEOUT, socket->acknowledged);
+    sim_trace(world, SIM_T_TIMEOUT, sim_number(socket->file.fd), (int64_t)socket->acknowledged);
     if (outstanding) {
         socket->sent = socket->acknowledged;
         socket->fin_sent = socket->fin_acknowledged;
@@ -259,7 +259,7 @@ void sim_tcp_die(sim_world *world, sim_socket *socket, int error) {
 
 void sim_tcp_lost(sim_world *world, sim_socket *socket, int error) {
     world->statistics.resets++;
-    sim_note(world, SIM_T_RESET, (uint64_t)error);
+    sim_trace(world, SIM_T_RESET, sim_number(socket->file.fd), error);
     if (socket->state == SIM_CONNECTING && error == ECONNRESET) error = ECONNREFUSED;
     else if (socket->input_over) error = EPIPE;
     sim_tcp_die(world, socket, error);
@@ -497,7 +497,7 @@ static void packet_arrives(sim_world *world, sim_event *event) {
         packet_drop(world, packet);
         return;
     }
-    sim_note(world, SIM_T_PACKET, packet->position << 8 | packet->flags);
+    sim_trace(world, SIM_T_PACKET, packet->to.index, (int64_t)(packet->position << 8 | packet->flags));
     sim_host before = world->host;
     world->host = packet->to_host;
     sim_socket *socket = sim_socket_at(world, packet->to);

@@ -120,7 +120,7 @@ static void keep(sim_ring *ring, const struct io_uring_cqe *cqe) {
 
 void sim_ring_complete(sim_world *world, sim_ring *ring, uint64_t user_data, int32_t result, uint32_t flags) {
     struct io_uring_cqe cqe = {.user_data = user_data, .res = result, .flags = flags};
-    sim_note(world, SIM_T_COMPLETION, (uint64_t)(uint32_t)result << 16 | (flags & 0xFFFF));
+    sim_trace(world, SIM_T_COMPLETION, sim_token_number(user_data), result);
     if (sim_chance(world, world->faults.completions_dropped)) {
         ring->dropped = true;
         // Whoever was accepted belongs to nobody.

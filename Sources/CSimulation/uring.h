@@ -37,6 +37,7 @@ struct sim_request {
     struct io_uring_sqe entry;
     uint32_t wants;                             // EPOLL bits
     bool listed, multishot;
+    bool cancelled;                             // ends when it has been looked at
     bool armed_behind_the_end;                  // the end was there already when it was armed: no edge will tell of it
     struct iovec *_Nullable vectors;            // copied: the program may reuse its own once the entry is taken
     uint32_t vector_count;

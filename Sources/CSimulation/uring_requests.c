@@ -173,7 +173,7 @@ static void run_connect(sim_world *world, sim_request *request) {
     finish(world, request, -error, 0);
 }
 
-void sim_request_run(sim_world *world, sim_request *request) {
+static void run_once(sim_world *world, sim_request *request) {
     switch (request->entry.opcode) {
     case IORING_OP_POLL_ADD: run_poll(world, request); break;
     case IORING_OP_ACCEPT: run_accept(world, request); break;
@@ -181,6 +181,16 @@ void sim_request_run(sim_world *world, sim_request *request) {
     case IORING_OP_CONNECT: run_connect(world, request); break;
     default: run_send(world, request);
     }
+}
+
+void sim_request_run(sim_world *world, sim_request *request) {
+    bool cancelled = request->cancelled;
+    sim_ring *ring = request->ring;
+    run_once(world, request);
+    if (!cancelled) return;
+    sim_request *left = ring->requests;
+    while (left && left != request) left = left->next;
+    if (left) finish(world, left, -ECANCELED, 0);
 }
 
 // ------------------------------------------------------------------------------------------------------------- beginning
@@ -212,11 +222,11 @@ static void copy_vectors(sim_request *request) {
 static void cancel(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry) {
     sim_request *request = ring->requests;
     while (request && request->entry.user_data != entry->addr) request = request->next;
-    // One for which something happened is beyond recall, sometimes.
+    // One for which something has happened may do that first.
     bool running = request && request->listed && sim_random_below(&world->random, 2) == 0;
-    if (request && !running) finish(world, request, -ECANCELED, 0);
-    int32_t result = !request ? -ENOENT : running ? -EALREADY
-                                                  : 0;
+    if (running) request->cancelled = true;
+    else if (request) finish(world, request, -ECANCELED, 0);
+    int32_t result = request ? 0 : -ENOENT;
     if (result != 0 || !(entry->flags & IOSQE_CQE_SKIP_SUCCESS)) sim_ring_complete(world, ring, entry->user_data, result, 0);
 }
 
@@ -229,6 +239,8 @@ static void attach(sim_ring *ring, sim_request *request) {
 }
 
 void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry) {
+    uint64_t token = entry->opcode == IORING_OP_ASYNC_CANCEL ? entry->addr : entry->user_data;
+    sim_trace(world, SIM_T_REQUEST, sim_token_number(token), entry->opcode);
     if (entry->opcode == IORING_OP_ASYNC_CANCEL) {
         cancel(world, ring, entry);
         return;

@@ -114,13 +114,16 @@ bool sim_world_was_posted_to(sim_world *world) { return __atomic_exchange_n(&wor
 
 // ---------------------------------------------------------------------------------------------------------------- trace
 
-void sim_note(sim_world *world, uint32_t what, uint64_t value) {
-    uint64_t mixed = world->hash ^ (value + world->now * 0x9E3779B97F4A7C15ull + ((uint64_t)what << 56) + world->host);
+void sim_trace(sim_world *world, uint32_t what, uint32_t whose, int64_t value) {
+    uint64_t mixed = world->hash ^ ((uint64_t)value + world->now * 0x9E3779B97F4A7C15ull + ((uint64_t)what << 56) + world->host +
+                                    ((uint64_t)whose << 24));
     mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93ull;
     world->hash = mixed ^ mixed >> 29;
     world->trace[world->traced++ % SIM_TRACE_ENTRIES] =
-        (sim_trace_entry){.time = world->now, .value = value, .what = what, .host = world->host};
+        (sim_trace_entry){.time = world->now, .value = value, .what = what, .whose = whose, .host = world->host};
 }
+
+void sim_note(sim_world *world, uint64_t value) { sim_trace(world, SIM_T_USER, 0, (int64_t)value); }
 
 uint64_t sim_trace_hash(const sim_world *world) { return world->hash; }
 
@@ -144,6 +147,7 @@ static const char *const names[] = {
     [SIM_T_TURN] = "turn",
     [SIM_T_FAULT] = "fault",
     [SIM_T_USER] = "test",
+    [SIM_T_REQUEST] = "request",
 };
 
 uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity) {
@@ -153,8 +157,8 @@ uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity) {
     for (uint64_t i = first; i < world->traced && used < capacity; i++) {
         const sim_trace_entry *entry = &world->trace[i % SIM_TRACE_ENTRIES];
         const char *name = entry->what < sizeof names / sizeof *names ? names[entry->what] : NULL;
-        int length = snprintf(text + used, capacity - used, "%12.6f ms  host %u  %-12s %llx\n", (double)entry->time / 1e6,
-                              entry->host, name ? name : "?", (unsigned long long)entry->value);
+        int length = snprintf(text + used, capacity - used, "%14.6f ms  host %u  %-12s %4u  %lld\n", (double)entry->time / 1e6,
+                              entry->host, name ? name : "?", entry->whose, (long long)entry->value);
         used += (uint32_t)length;
     }
     return used < capacity ? used : capacity - 1;
@@ -232,7 +236,7 @@ void sim_loop_enter(sim_loop *loop) {
     sim_world *world = loop->world;
     world->loop = loop;
     world->host = loop->host;
-    sim_note(world, SIM_T_TURN, 0);
+    sim_trace(world, SIM_T_TURN, 0, 0);
 }
 
 void sim_loop_leave(sim_loop *loop) {

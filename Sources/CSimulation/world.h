@@ -74,6 +74,11 @@ typedef struct sim_eventfd {
     uint64_t count;
 } sim_eventfd;
 
+// For traces.
+static inline uint32_t sim_token_number(uint64_t user_data) {
+    return (uint32_t)(user_data >> 56) * 1000 + (uint32_t)(user_data & 0x3FFFFF);
+}
+static inline uint32_t sim_number(int fd) { return fd < 0 ? 0 : (uint32_t)(fd - SIM_FD_FIRST); }
 sim_file *_Nullable sim_file_of(sim_world *world, int fd);
 // The new descriptor, or -1 and errno; `file` has one reference then.
 int sim_file_open(sim_world *world, sim_file *file, enum sim_kind kind);
@@ -231,11 +236,12 @@ typedef struct sim_machine {
 } sim_machine;
 
 typedef struct sim_trace_entry {
-    uint64_t time, value;
-    uint32_t what;
+    uint64_t time;
+    int64_t value;
+    uint32_t what, whose;
     sim_host host;
 } sim_trace_entry;
-#define SIM_TRACE_ENTRIES 256u
+#define SIM_TRACE_ENTRIES 4096u
 
 struct sim_loop {
     sim_world *world;
@@ -286,6 +292,8 @@ static inline bool sim_chance(sim_world *world, uint16_t chance) {
     world->statistics.faults += strikes;
     return strikes;
 }
+// `whose`: a descriptor, or the number of a socket.
+void sim_trace(sim_world *world, uint32_t what, uint32_t whose, int64_t value);
 bool sim_grow(void *array, uint32_t *capacity, uint32_t needed, size_t size);
 
 // What a trace is made of. The numbers are in nobody's file: they may change.
@@ -309,6 +317,7 @@ enum {
     SIM_T_TURN,
     SIM_T_FAULT,
     SIM_T_USER,
+    SIM_T_REQUEST,
 };
 
 #pragma clang assume_nonnull end

@@ -227,6 +227,8 @@ void ct_loop_starve(ct_loop *loop, ct_slot *slot);
 
 // What the kernel takes without waiting. Bytes or -errno.
 int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count);
+// Resets a TCP connection at once: its socket is connected to nowhere.
+void ct_socket_disconnect(int fd);
 // Whether bytes have been received and not read. Then a socket that closes must not have its input shut before they are read
 // away: its window would never open again, and a peer that waits for it would hear nothing until the kernel gives up.
 bool ct_socket_has_input(int fd);

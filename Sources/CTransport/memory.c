@@ -14,13 +14,23 @@
 
 #define CT_PAGE 4096u
 
-void *ct_memory_allocate(uint64_t size) {
-    if (ct_simulated && ct_kernel_here->refuses_memory(size)) return NULL;
+static void *memory_take(uint64_t size) {
 #if CT_JEMALLOC
     return mallocx(size, 0);
 #else
     return malloc(size);
 #endif
+}
+
+void *ct_memory_allocate(uint64_t size) {
+    return ct_simulated && ct_kernel_here->refuses_memory(size) ? NULL : memory_take(size);
+}
+
+void *ct_memory_require(uint64_t size) {
+    void *memory = memory_take(size);
+    if (ct_likely(memory)) return memory;
+    fprintf(stderr, "SwiftTransport: out of memory: %llu bytes\n", (unsigned long long)size);
+    abort();
 }
 
 void *ct_memory_allocate_pages(uint64_t size) {

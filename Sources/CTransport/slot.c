@@ -143,7 +143,8 @@ void ct_slot_reset(ct_loop *loop, ct_slot *slot) {
     ct_assert_on_loop(loop);
     // Without a descriptor it has been reset already.
     if (slot->reset || slot->fd < 0) return;
-    ct_socket_set_linger(slot->fd, true, 0);
+    // Who cannot have it this way gets it by connecting to nowhere: closing must not look like an end of stream.
+    if (ct_socket_set_linger(slot->fd, true, 0) < 0) ct_socket_disconnect(slot->fd);
     slot->reset = true;
     if (slot->state == CT_SLOT_OPEN) {
         ct_slot_close(loop, slot);

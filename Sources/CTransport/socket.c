@@ -53,6 +53,11 @@ int ct_socket_set_linger(int fd, bool on, int seconds) {
 
 int ct_socket_shutdown_output(int fd) { return sys_shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
 
+void ct_socket_disconnect(int fd) {
+    struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    sys_connect(fd, &nowhere, sizeof nowhere);
+}
+
 void ct_socket_close(int fd) { sys_close(fd); }
 
 bool ct_socket_has_input(int fd) {

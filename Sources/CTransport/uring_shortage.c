@@ -112,10 +112,9 @@ uint64_t ct_uring_catch_up(ct_loop *loop, ct_event *events, uint32_t capacity, u
 
 // -------------------------------------------------------------------------------------------------- dropped completions
 
-// Requests hold the file, so that closing it would not end the connection. Connecting a TCP socket to nowhere resets it.
+// Requests hold the file, so that closing it would not end the connection.
 static void lose_connection(const ct_slot *slot) {
-    struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    sys_connect(slot->fd, &nowhere, sizeof nowhere);
+    ct_socket_disconnect(slot->fd);
     sys_shutdown(slot->fd, SHUT_RDWR);
 }
 

@@ -1,6 +1,8 @@
 internal import CSimulation
 internal import CTransport
+internal import Glibc
 internal import SwiftTransport
+internal import Synchronization
 
 /// Who is next: of the loops that have something to do, the tasks that may go on and the things that happen in the network, one at a
 /// time, chosen by the seed. When nobody has anything to do, time passes. Belongs to one thread.
@@ -14,6 +16,9 @@ final class Scheduler: @unchecked Sendable {
     private var driver: LoopDriver?
     /// For tasks that prefer no executor of their own.
     let executor = SimulationExecutor()
+    /// Jobs from other threads: tasks that waited for something outside of the network.
+    private let arrivals = Mutex<[UnownedJob]>([])
+    private static let patience: Duration = .seconds(5)
 
     struct Job {
         let job: UnownedJob
@@ -38,7 +43,8 @@ final class Scheduler: @unchecked Sendable {
         executor.scheduler = self
         let driver = LoopDriver(
             make: { [unowned self] index, options throws(TransportError) in try self.makeLoop(index, options) },
-            visit: { [unowned self] in self.visit($0) })
+            visit: { [unowned self] in self.visit($0) },
+            wait: { [unowned self] in self.wake(at: self.now + $0.nanoseconds, $1) })
         self.driver = driver
         sim_world_set_driver(world, driver.pointer)
         sim_world_take_jobs(
@@ -61,9 +67,12 @@ final class Scheduler: @unchecked Sendable {
 
     func assertInside() {
         precondition(
-            ct_kernel_driver() == driver?.pointer && driver != nil,
+            isInside,
             "a simulated network is used from outside: only the body of its run, and what that starts, may do so")
     }
+
+    /// False on other threads, and when the run is over.
+    var isInside: Bool { driver != nil && ct_kernel_driver() == driver?.pointer }
 
     var now: UInt64 { sim_now(world) }
     var elapsed: Duration { .nanoseconds(Int64(now - start)) }
@@ -93,6 +102,29 @@ final class Scheduler: @unchecked Sendable {
         if delay == 0 { jobs.append(job) } else { wake(at: now + delay) { [unowned self] in self.jobs.append(job) } }
     }
 
+    /// From another thread.
+    func arrive(_ job: UnownedJob) { arrivals.withLock { $0.append(job) } }
+
+    private func takeArrivals() {
+        let arrived = arrivals.withLock { arrived in
+            defer { arrived = [] }
+            return arrived
+        }
+        for job in arrived { take(job) }
+        if sim_world_was_posted_to(world) { for loop in loops { loop.wasPostedTo = true } }
+    }
+
+    /// Nothing is left to do here. Somebody outside may have something.
+    private func waitForArrivals() -> Bool {
+        let end = ContinuousClock.now + Self.patience
+        while ContinuousClock.now < end {
+            takeArrivals()
+            if !jobs.isEmpty || loops.contains(where: \.isReady) { return true }
+            usleep(1000)
+        }
+        return false
+    }
+
     func wake(at deadline: UInt64, _ wake: @escaping () -> Void) {
         sleepers.append(Sleeper(deadline: deadline, order: order, wake: wake))
         order += 1
@@ -115,10 +147,10 @@ final class Scheduler: @unchecked Sendable {
 
     /// Does one thing. False when there is nothing left that could happen.
     func step() -> Bool {
-        if sim_world_was_posted_to(world) { for loop in loops { loop.wasPostedTo = true } }
+        takeArrivals()
         var ready = jobs.isEmpty ? 0 : 1
         for loop in loops where loop.isReady { ready += 1 }
-        guard ready > 0 else { return passTime() }
+        guard ready > 0 else { return passTime() || waitForArrivals() }
         var chosen = Int(sim_draw(world, UInt32(ready)))
         if !jobs.isEmpty {
             if chosen == 0 {
@@ -174,16 +206,16 @@ final class Scheduler: @unchecked Sendable {
         for sleeper in due { sleeper.wake() }
     }
 
-    /// Ends every loop, and lets what is under way come to its end.
-    func windUp() {
+    /// Ends every loop, and lets what is under way come to its end. False when a loop does not end.
+    func windUp() -> Bool {
         for loop in loops {
             loop.isFrozen = false
             loop.stepped.shutDown()
         }
         // What is left then belongs to tasks that wait for ever, and to connections whose end nobody waits for.
         let patience = now + 300_000_000_000
-        while !(loops.isEmpty && jobs.isEmpty) && now < patience && step() {}
-        precondition(loops.isEmpty, "a loop of a simulated network does not end")
+        while !(loops.isEmpty && jobs.isEmpty && sleepers.isEmpty) && now < patience && step() {}
+        return loops.isEmpty
     }
 }
 
@@ -216,10 +248,9 @@ final class SimulationExecutor: TaskExecutor, @unchecked Sendable {
     unowned(unsafe) fileprivate(set) var scheduler: Scheduler?
 
     func enqueue(_ job: consuming ExecutorJob) {
+        // What is left over when the run has ended goes on elsewhere.
+        guard let scheduler else { return globalConcurrentExecutor.enqueue(job) }
         let job = UnownedJob(job)
-        guard let scheduler else {
-            preconditionFailure("a task of a simulated network goes on after the network has ended")
-        }
-        scheduler.take(job)
+        if scheduler.isInside { scheduler.take(job) } else { scheduler.arrive(job) }
     }
 }

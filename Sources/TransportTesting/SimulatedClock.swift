@@ -17,10 +17,11 @@ public struct SimulatedClock: Clock, Sendable {
     public var now: Instant { Instant(offset: scheduler.elapsed) }
     public var minimumResolution: Duration { .nanoseconds(1) }
 
-    /// Waits until `deadline`. A task that is cancelled does not wait any longer.
+    /// Waits until `deadline`. A task that is cancelled does not wait any longer, nor does one that is left over when the run has
+    /// ended: both get a `CancellationError`.
     public func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
-        scheduler.assertInside()
         try Task.checkCancellation()
+        guard scheduler.isInside else { throw CancellationError() }
         let sleep = Sleep()
         await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in

@@ -75,9 +75,17 @@ private final class Run: @unchecked Sendable {
             tell = await body(network)
         }
         while tell == nil && scheduler.step() {}
-        let trace = tell == nil ? network.trace : ""
-        network.windUp()
+        let trace = network.trace
+        let hasEnded = network.windUp()
         scheduler.leave()
-        if let tell { tell() } else { stuck(SimulationError.stuck(seed: seed, trace: trace)) }
+        // Loops that are left hold on to the kernel they were made with.
+        if !hasEnded { _ = Unmanaged.passRetained(network) }
+        if tell == nil {
+            stuck(SimulationError.stuck(seed: seed, trace: trace))
+        } else if !hasEnded {
+            stuck(SimulationError.loopsLeft(seed: seed, trace: trace))
+        } else {
+            tell?()
+        }
     }
 }

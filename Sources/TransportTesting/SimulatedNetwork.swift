@@ -14,9 +14,9 @@ internal import SwiftTransport
 ///         network.heal()
 ///     }
 ///
-/// The body, the loops that are made in it and the tasks they start take turns on one thread. Tasks run in it whatever their
-/// executor, except those of the main actor. `Task.sleep` knows the network's time; ``clock`` does so to the nanosecond, and a run
-/// that is to be repeated bit by bit uses only that.
+/// The body, the loops that are made in it and the tasks they start take turns on one thread, tasks without an executor of their own
+/// too. What waits for something outside of the network, such as `Task.sleep` without ``clock`` or the main actor, waits in real time,
+/// in which the network may be years ahead.
 ///
 /// All of it belongs to the body and to what it starts: calling it from elsewhere stops the program.
 public final class SimulatedNetwork: @unchecked Sendable {
@@ -122,7 +122,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
 
     /// The last things that happened, one a line.
     public var trace: String {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 * 1024) { text in
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512 * 1024) { text in
             let length = Int(sim_trace_text(world, text.baseAddress!, UInt32(text.count)))
             return String(decoding: text[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
@@ -140,16 +140,17 @@ public final class SimulatedNetwork: @unchecked Sendable {
     /// Adds something of the test's own to ``trace`` and ``traceHash``.
     public func note(_ value: UInt64) {
         assertInside()
-        sim_note(world, 19, value)
+        sim_note(world, value)
     }
 
     func assertInside() { scheduler.assertInside() }
 
-    /// What goes wrong stops going wrong, every loop that is left ends, and what is under way comes to its end.
-    func windUp() {
+    /// What goes wrong stops going wrong, every loop that is left ends, and what is under way comes to its end. False when a loop
+    /// does not end.
+    func windUp() -> Bool {
         sim_faults_of(world).pointee = sim_faults()
         heal()
         for host in all { host.restart() }
-        scheduler.windUp()
+        return scheduler.windUp()
     }
 }

@@ -22,6 +22,8 @@ public struct SimulationOptions: Sendable {
 public enum SimulationError: Error, CustomStringConvertible {
     /// The body waits for something, and nothing will ever happen again that could bring it about.
     case stuck(seed: UInt64, trace: String)
+    /// A loop does not end although everybody was told to, and there are no faults any more.
+    case loopsLeft(seed: UInt64, trace: String)
     /// There was no thread for the run.
     case noThread(errno: Int32)
 
@@ -29,6 +31,8 @@ public enum SimulationError: Error, CustomStringConvertible {
         switch self {
         case .stuck(let seed, let trace):
             "with seed \(seed) the body of a simulated network waits for what will never happen. The last events:\n\(trace)"
+        case .loopsLeft(let seed, let trace):
+            "with seed \(seed) a loop of a simulated network does not end. The last events before it should:\n\(trace)"
         case .noThread(let errno): "no thread for a simulated network: errno \(errno)"
         }
     }

@@ -75,7 +75,7 @@ uint32_t sim_draw(sim_world *world, uint32_t bound);
 sim_faults *sim_faults_of(sim_world *world);
 const sim_statistics *sim_statistics_of(const sim_world *world);
 // Adds to what the run is known by.
-void sim_note(sim_world *world, uint32_t what, uint64_t value);
+void sim_note(sim_world *world, uint64_t value);
 uint64_t sim_trace_hash(const sim_world *world);
 // The last things that happened, one a line; the number of characters, without the zero.
 uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity);

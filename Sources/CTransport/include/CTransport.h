@@ -368,6 +368,8 @@ int ct_signal_catch(void);
 
 // jemalloc when the trait is on, malloc otherwise. Any thread.
 void *_Nullable ct_memory_allocate(uint64_t size);
+// Stops the program when there is none, as Swift's own allocations do.
+void *ct_memory_require(uint64_t size);
 void ct_memory_free(void *_Nullable memory, uint64_t size);
 const char *ct_memory_name(void);
 // Bytes this thread has allocated so far, for counting tests; 0 without jemalloc.

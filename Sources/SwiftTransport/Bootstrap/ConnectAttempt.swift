@@ -31,6 +31,8 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     // Any thread.
     private let isCancelled = Atomic<Bool>(false)
 
+    /// Among those of its loop; `nil` when it is not one of them.
+    fileprivate var place: Int?
     /// Who waits; `nil` once it was told.
     private var answer: ((Outcome) -> Void)?
     private var limit: CallbackTimer?
@@ -217,16 +219,29 @@ final class ConnectAttempt: LoopWork, @unchecked Sendable {
     }
 }
 
-/// The attempts of a loop that are not over. The loop's thread only.
+/// The attempts of a loop that are not over, in no order but one that depends on nothing else than what happened. The loop's thread
+/// only.
 struct ConnectAttempts {
-    private var all: [ObjectIdentifier: ConnectAttempt] = [:]
+    private var all: [ConnectAttempt] = []
 
     var count: Int { all.count }
 
-    func contains(_ attempt: ConnectAttempt) -> Bool { all[ObjectIdentifier(attempt)] != nil }
-    mutating func insert(_ attempt: ConnectAttempt) { all[ObjectIdentifier(attempt)] = attempt }
-    mutating func remove(_ attempt: ConnectAttempt) { all[ObjectIdentifier(attempt)] = nil }
+    func contains(_ attempt: ConnectAttempt) -> Bool { attempt.place != nil }
+
+    mutating func insert(_ attempt: ConnectAttempt) {
+        attempt.place = all.count
+        all.append(attempt)
+    }
+
+    mutating func remove(_ attempt: ConnectAttempt) {
+        guard let place = attempt.place else { return }
+        attempt.place = nil
+        let last = all.removeLast()
+        guard last !== attempt else { return }
+        last.place = place
+        all[place] = last
+    }
 
     /// A snapshot: ending one changes the set.
-    var snapshot: [ConnectAttempt] { Array(all.values) }
+    var snapshot: [ConnectAttempt] { all }
 }

@@ -16,10 +16,35 @@ internal import Synchronization
 /// in no channel's limits.
 public final class ChannelGroup: Sendable {
     private struct State {
-        var members: [ObjectIdentifier: Channel] = [:]
+        var members = Members()
         /// The members by their loops; made when it is needed, forgotten when somebody comes or goes.
         var parts: [Part]?
         var waiters: [UnsafeContinuation<Void, Never>] = []
+    }
+    /// Channels, each once, in an order that depends on nothing but who came and went: what happens to all of them happens in the
+    /// same order in every run of a simulated network.
+    private struct Members {
+        private(set) var channels: [Channel] = []
+        private var places: [ObjectIdentifier: Int] = [:]
+
+        func contains(_ channel: Channel) -> Bool { places[ObjectIdentifier(channel)] != nil }
+
+        mutating func insert(_ channel: Channel) -> Bool {
+            guard !contains(channel) else { return false }
+            places[ObjectIdentifier(channel)] = channels.count
+            channels.append(channel)
+            return true
+        }
+
+        mutating func remove(_ channel: Channel) -> Bool {
+            guard let place = places.removeValue(forKey: ObjectIdentifier(channel)) else { return false }
+            let last = channels.removeLast()
+            if last !== channel {
+                channels[place] = last
+                places[ObjectIdentifier(last)] = place
+            }
+            return true
+        }
     }
     private struct Part: Sendable {
         let loop: EventLoop
@@ -38,7 +63,7 @@ public final class ChannelGroup: Sendable {
     public func add(_ channel: Channel) -> Bool {
         let isNew = state.withLock { state in
             state.parts = nil
-            return state.members.updateValue(channel, forKey: ObjectIdentifier(channel)) == nil
+            return state.members.insert(channel)
         }
         // One that is closed leaves at once.
         if isNew { channel.onClose { [weak self, unowned channel] in self?.remove(channel) } }
@@ -49,11 +74,11 @@ public final class ChannelGroup: Sendable {
     @discardableResult
     public func remove(_ channel: Channel) -> Bool {
         let (wasMember, waiters) = state.withLock { state in
-            guard state.members.removeValue(forKey: ObjectIdentifier(channel)) != nil else {
+            guard state.members.remove(channel) else {
                 return (false, [UnsafeContinuation<Void, Never>]())
             }
             state.parts = nil
-            guard state.members.isEmpty else { return (true, []) }
+            guard state.members.channels.isEmpty else { return (true, []) }
             defer { state.waiters = [] }
             return (true, state.waiters)
         }
@@ -62,22 +87,23 @@ public final class ChannelGroup: Sendable {
     }
 
     /// How many members there are, at this moment.
-    public var count: Int { state.withLock { $0.members.count } }
+    public var count: Int { state.withLock { $0.members.channels.count } }
 
     /// The members of this moment, in no order.
-    public var channels: [Channel] { state.withLock { Array($0.members.values) } }
+    public var channels: [Channel] { state.withLock { $0.members.channels } }
 
     /// Whether `channel` is a member, at this moment.
     public func contains(_ channel: Channel) -> Bool {
-        state.withLock { $0.members[ObjectIdentifier(channel)] != nil }
+        state.withLock { $0.members.contains(channel) }
     }
 
     /// Returns when there is no member, such as after ``close(_:)``.
     public func closed() async {
         await withUnsafeContinuation { continuation in
             let isEmpty = state.withLock { state in
-                if !state.members.isEmpty { state.waiters.append(continuation) }
-                return state.members.isEmpty
+                let isEmpty = state.members.channels.isEmpty
+                if !isEmpty { state.waiters.append(continuation) }
+                return isEmpty
             }
             if isEmpty { continuation.resume() }
         }
@@ -129,12 +155,17 @@ public final class ChannelGroup: Sendable {
     private func parts() -> [Part] {
         state.withLock { state in
             if let parts = state.parts { return parts }
-            var byLoop: [ObjectIdentifier: Part] = [:]
-            for channel in state.members.values {
+            var parts: [Part] = []
+            var places: [ObjectIdentifier: Int] = [:]
+            for channel in state.members.channels {
                 let loop = channel.eventLoop
-                byLoop[ObjectIdentifier(loop), default: Part(loop: loop, channels: [])].channels.append(channel)
+                let place = places[ObjectIdentifier(loop)] ?? parts.count
+                if place == parts.count {
+                    places[ObjectIdentifier(loop)] = place
+                    parts.append(Part(loop: loop, channels: []))
+                }
+                parts[place].channels.append(channel)
             }
-            let parts = Array(byLoop.values)
             state.parts = parts
             return parts
         }

@@ -9,8 +9,7 @@ final class BufferStorage: @unchecked Sendable {
 
     /// A block of memory; stops the program when there is none, as Swift's own allocations do.
     init(size: Int) {
-        guard let memory = ct_memory_allocate(UInt64(max(1, size))) else { fatalError("out of memory: \(size) bytes") }
-        self.memory = memory
+        memory = ct_memory_require(UInt64(max(1, size)))
         self.size = max(1, size)
         chunk = nil
     }

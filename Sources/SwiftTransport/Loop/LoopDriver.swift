@@ -4,15 +4,19 @@ internal import CTransport
 package final class LoopDriver {
     private let make: (Int, LoopOptions) throws(TransportError) -> EventLoop
     private let visit: (EventLoop) -> Void
+    private let wait: (Duration, @escaping () -> Void) -> Void
 
     /// - Parameters:
     ///   - make: makes a loop, as ``SteppedLoop`` does, and keeps it until it has finished.
     ///   - visit: what the present job does from here on, it does on the machine of this loop.
+    ///   - wait: does something after some of the network's time.
     package init(
-        make: @escaping (Int, LoopOptions) throws(TransportError) -> EventLoop, visit: @escaping (EventLoop) -> Void
+        make: @escaping (Int, LoopOptions) throws(TransportError) -> EventLoop, visit: @escaping (EventLoop) -> Void,
+        wait: @escaping (Duration, @escaping () -> Void) -> Void
     ) {
         self.make = make
         self.visit = visit
+        self.wait = wait
     }
 
     /// What a kernel keeps for ``current``. Whoever has it keeps the driver alive.
@@ -24,6 +28,8 @@ package final class LoopDriver {
     }
 
     func makeLoop(index: Int, options: LoopOptions) throws(TransportError) -> EventLoop { try make(index, options) }
+
+    func wait(_ duration: Duration, _ body: @escaping () -> Void) { wait(duration, body) }
 
     /// Before sockets are made for a loop elsewhere than on it.
     static func visit(_ loop: EventLoop) { current?.visit(loop) }

@@ -20,7 +20,17 @@ final class Undelivered: Sendable {
             defer { state.isTrying = true }
             return !state.isTrying
         }
-        if starts { Task.detached { await self.tryUntilDelivered() } }
+        guard starts else { return }
+        // A simulated network has a time of its own.
+        if let driver = LoopDriver.current {
+            tryLater(driver)
+        } else {
+            Task.detached { await self.tryUntilDelivered() }
+        }
+    }
+
+    private func tryLater(_ driver: LoopDriver) {
+        driver.wait(Self.pause) { if !self.deliverAll() { self.tryLater(driver) } }
     }
 
     private func tryUntilDelivered() async {

@@ -38,7 +38,7 @@ struct OutboundMemory {
             block.pointee = Block(next: nil, used: 0, references: 1)
             return block
         }
-        guard let memory = ct_memory_allocate(UInt64(Self.blockSize)) else { fatalError("out of memory") }
+        let memory = ct_memory_require(UInt64(Self.blockSize))
         let block = memory.assumingMemoryBound(to: Block.self)
         block.initialize(to: Block(next: nil, used: 0, references: 1))
         return block

@@ -21,6 +21,11 @@ final class Run: @unchecked Sendable {
 
     let engine: Engine
     let options: Options
+    let setting: Setting
+    /// Connections may end without anybody's doing.
+    let isStormy: Bool
+    /// A reset may never arrive: then the other side waits for ever, as it would in the world.
+    let losesPackets: Bool
     let report: Report
     private let books = Mutex(Books())
     private let deadline = Atomic<UInt64>(.max)
@@ -28,10 +33,16 @@ final class Run: @unchecked Sendable {
     private var rawDriver: RawDriver?
     var driver: RawDriver { rawDriver! }
 
-    init(_ engine: Engine, _ options: Options) {
+    init(
+        _ engine: Engine, _ options: Options, in setting: Setting = Setting(), isStormy: Bool = false,
+        losesPackets: Bool = false, report: Report? = nil
+    ) {
         self.engine = engine
         self.options = options
-        report = Report(title: "\(engine.rawValue) seed \(options.seed)")
+        self.setting = setting
+        self.isStormy = isStormy
+        self.losesPackets = losesPackets
+        self.report = report ?? Report(title: "\(engine.rawValue) seed \(options.seed)")
     }
 
     // MARK: Sessions
@@ -63,8 +74,11 @@ final class Run: @unchecked Sendable {
     }
 
     func sessions(of epoch: Epoch) -> [Session] {
-        books.withLock { $0.sessions.values.filter { $0.epoch === epoch } }
+        books.withLock { $0.sessions.values.filter { $0.epoch === epoch } }.sorted { $0.id < $1.id }
     }
+
+    /// How many sessions have come to their end, and how many bytes have arrived in them.
+    var total: (sessions: Int, bytes: Int) { books.withLock { ($0.finished, $0.bytes) } }
 
     func count(bytes: Int) { books.withLock { $0.bytes += bytes } }
 
@@ -79,8 +93,9 @@ final class Run: @unchecked Sendable {
     func ended(_ ticket: Int) { books.withLock { _ = $0.tickets.removeValue(forKey: ticket) } }
 
     /// Looks for sessions in which nothing happens any more.
-    private func watch() {
-        let alone = books.withLock { $0.sessions.values.filter { $0.idleMicroseconds > 2_000_000 && $0.hasNoServer } }
+    func watch() {
+        let all = books.withLock { Array($0.sessions.values) }.sorted { $0.id < $1.id }
+        let alone = all.filter { $0.idleMicroseconds > 2_000_000 && $0.hasNoServer }
         for session in alone { session.overWithoutServer() }
         let limit = UInt64(options.patience) * 1_000_000
         let now = Clock.microseconds
@@ -90,9 +105,7 @@ final class Run: @unchecked Sendable {
             return late.values.map(\.what)
         }
         for what in late { report.hang(what) }
-        let idle = books.withLock {
-            $0.sessions.values.filter { $0.idleMicroseconds > limit && !$0.plan.client.isTunnel }
-        }
+        let idle = all.filter { $0.idleMicroseconds > limit && !$0.plan.client.isTunnel && session($0.id) != nil }
         for session in idle {
             let count = books.withLock { books in
                 books.hanging[session.id, default: 0] += 1
@@ -100,6 +113,7 @@ final class Run: @unchecked Sendable {
             }
             // Time to look at its sockets in between.
             switch count {
+            case 1 where losesPackets && session.mayHaveLostItsReset: session.abort()
             case 1: session.hang()
             case 3: session.abort()
             case 3 + options.patience: session.giveUp()
@@ -131,7 +145,7 @@ final class Run: @unchecked Sendable {
         await settle(descriptors, memory)
         driver.stop()
         rawDriver = nil
-        let (sessions, bytes) = books.withLock { ($0.finished, $0.bytes) }
+        let (sessions, bytes) = total
         for line in report.kinds { say(line) }
         say("\(engine.rawValue): \(Self.grouped(sessions)) sessions, \(Self.size(bytes)), \(report.summary)")
     }
@@ -162,7 +176,7 @@ final class Run: @unchecked Sendable {
         var count = Process.descriptors
         var calm = 0
         for _ in 0..<500 where calm < 50 {
-            try? await Task.sleep(for: .milliseconds(10))
+            await Clock.sleep(.milliseconds(10))
             let now = Process.descriptors
             calm = now == count && Census.living.isEmpty ? calm + 1 : 0
             count = now
@@ -176,7 +190,7 @@ final class Run: @unchecked Sendable {
         var patience = 3000
         while patience > 0, Process.descriptors != descriptors || !Census.living.isEmpty {
             patience -= 1
-            try? await Task.sleep(for: .milliseconds(10))
+            await Clock.sleep(.milliseconds(10))
         }
         let now = Process.descriptors
         if now != descriptors {
@@ -187,7 +201,7 @@ final class Run: @unchecked Sendable {
         if grown > 512 << 20 { report.leak("\(grown >> 20) MiB of memory more than after the first sessions") }
     }
 
-    private static func grouped(_ number: Int) -> String {
+    static func grouped(_ number: Int) -> String {
         var text = ""
         for (index, digit) in "\(number)".reversed().enumerated() {
             if index > 0, index % 3 == 0 { text = "," + text }
@@ -196,7 +210,7 @@ final class Run: @unchecked Sendable {
         return text
     }
 
-    private static func size(_ bytes: Int) -> String {
+    static func size(_ bytes: Int) -> String {
         let tenths = bytes / 100_000_000
         return tenths > 0 ? "\(tenths / 10).\(tenths % 10) GB" : "\(bytes / 1_000_000) MB"
     }

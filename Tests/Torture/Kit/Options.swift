@@ -12,6 +12,12 @@ struct Options: Sendable {
     var concurrent = 48
     /// Seconds without any progress after which a session hangs.
     var patience = 30
+    /// Runs in simulated networks, with these seeds, instead of on this machine.
+    var seeds: ClosedRange<UInt64>?
+    /// Each of them twice.
+    var isRepeated = false
+    /// What happened is printed, whatever it was.
+    var isTraced = false
 
     static let usage = """
         torture [--seconds N] [--sessions N] [--engine uring|epoll] [--seed N] [--concurrent N] [--patience N]
@@ -21,6 +27,9 @@ struct Options: Sendable {
           --seed        what all sessions are drawn from; printed by every run
           --concurrent  sessions at a time (48)
           --patience    seconds without progress after which a session hangs (30)
+          --seeds       A-B: that many runs in simulated networks instead, one for each seed
+          --repeated    yes: each of them twice, and both must be the same
+          --trace       yes: what happened is printed
         """
 
     init(_ arguments: [String]) {
@@ -34,6 +43,14 @@ struct Options: Sendable {
             case ("--concurrent", .some(let count), _) where count > 0: concurrent = count
             case ("--patience", .some(let count), _) where count > 0: patience = count
             case ("--engine", _, .some(let engine)): engines = [engine]
+            case ("--seeds", _, _):
+                let ends = value.split(separator: "-").compactMap { UInt64($0) }
+                guard let first = ends.first, let last = ends.last, first <= last, ends.count < 3 else {
+                    Self.complain("\(name) \(value)")
+                }
+                seeds = first...last
+            case ("--repeated", _, _) where value == "yes": isRepeated = true
+            case ("--trace", _, _) where value == "yes": isTraced = true
             default: Self.complain("\(name) \(value)")
             }
         }

@@ -21,9 +21,11 @@ struct Plan: Sendable {
     let client: EndPlan
     let server: EndPlan
 
-    init(seed: UInt64, id: UInt64) {
+    init(seed: UInt64, id: UInt64, in setting: Setting) {
         var random = Random(seed, id, 1)
-        shape = Shape.allCases[random.below(3)]
+        let drawn = Shape.allCases[random.below(3)]
+        // A simulated network has no bare sockets.
+        shape = setting.isSimulated ? .both : drawn
         listener = Int(random.next() >> 33)
         // Most sessions are small, some are large: what is rare is tried often, and queues fill all the same.
         let scale = random.oneIn(12) ? 1 << 20 : random.oneIn(3) ? 1 << 16 : 1 << 12

@@ -13,23 +13,37 @@ final class Report: Sendable {
         var printed: [String: Int] = [:]
         var hangs = 0
         var leaks = 0
+        var lines: [String] = []
     }
     private static let printedPerKind = 3
     private let state = Mutex(State())
     private let title: String
 
-    init(title: String) { self.title = title }
+    private let keepsLines: Bool
+
+    /// - Parameter keepsLines: for whoever prints them later.
+    init(title: String, keepsLines: Bool = false) {
+        self.title = title
+        self.keepsLines = keepsLines
+    }
+
+    /// Everything that was to be printed.
+    var lines: [String] { state.withLock { $0.lines } }
+
+    private func tell(_ text: String) {
+        if keepsLines { state.withLock { $0.lines.append(text) } } else { say(text) }
+    }
 
     func faults(_ session: Session, _ faults: [(kind: String, detail: String)]) {
         let isNews = faults.map { count($0.kind) }.contains(true)
         guard isNews else { return }
         let lines = faults.map { "BAD \(title): \($0.kind): \($0.detail)" } + session.summary
-        say(lines.joined(separator: "\n"))
+        tell(lines.joined(separator: "\n"))
     }
 
     /// Something wrong that is no session's.
     func fault(_ kind: String, _ detail: String) {
-        if count(kind) { say("BAD \(title): \(kind): \(detail)") }
+        if count(kind) { tell("BAD \(title): \(kind): \(detail)") }
     }
 
     private func count(_ kind: String) -> Bool {
@@ -45,17 +59,17 @@ final class Report: Sendable {
             state.hangs += 1
             return state.hangs <= Self.printedPerKind
         }
-        if isFirst { say("HANG \(title)\n" + (states + session.summary).joined(separator: "\n")) }
+        if isFirst { tell("HANG \(title)\n" + (states + session.summary).joined(separator: "\n")) }
     }
 
     func hang(_ what: String) {
         state.withLock { $0.hangs += 1 }
-        say("HANG \(title): \(what)")
+        tell("HANG \(title): \(what)")
     }
 
     func leak(_ what: String) {
         state.withLock { $0.leaks += 1 }
-        say("LEAK \(title): \(what)")
+        tell("LEAK \(title): \(what)")
     }
 
     var isClean: Bool { state.withLock { $0.faults.isEmpty && $0.hangs == 0 && $0.leaks == 0 } }

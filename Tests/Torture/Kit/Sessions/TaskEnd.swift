@@ -80,7 +80,7 @@ struct TaskEnd: Sendable {
     /// Before the server knows the session nothing may happen to it; a server that ends it unknown will never know it.
     private func waitForAttachment() async {
         while !session.isAttached, channel.isActive, !session.incoming(side).hasEnded {
-            try? await Task.sleep(for: .milliseconds(1))
+            await Clock.sleep(.milliseconds(1))
         }
     }
 
@@ -145,7 +145,7 @@ struct TaskEnd: Sendable {
                 var inbound = connection.inbound.makeAsyncIterator()
                 return try await inbound.next()
             }
-            if random.flip() { try? await Task.sleep(for: .microseconds(random.logarithmic(1, 500))) }
+            if random.flip() { await Clock.sleep(.microseconds(random.logarithmic(1, 500))) }
             task.cancel()
             do { return try await task.value } catch let error as TransportError where error.code == .cancelled {
                 if !random.oneIn(4) { continue }
@@ -175,7 +175,7 @@ struct TaskEnd: Sendable {
     private func pause(_ random: inout Random) async {
         let togglesReading = random.flip()
         if togglesReading { channel.setAutomaticReading(false) }
-        try? await Task.sleep(for: .microseconds(random.logarithmic(1, 5000)))
+        await Clock.sleep(.microseconds(random.logarithmic(1, 5000)))
         if togglesReading { channel.setAutomaticReading(true) }
     }
 
@@ -202,7 +202,7 @@ struct TaskEnd: Sendable {
         case .cutOff: channel.close(.drain(within: wait))
         case .drainThenImmediate, .drainThenReset:
             channel.close(HandlerEnd.patience)
-            try? await Task.sleep(for: wait)
+            await Clock.sleep(wait)
             await connection.close(plan.ending == .drainThenReset ? .reset : .immediate)
         }
     }

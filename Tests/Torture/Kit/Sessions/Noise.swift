@@ -10,7 +10,8 @@ struct Noise: Sendable {
     var random: Random
 
     mutating func make() async {
-        let kind = random.below(9)
+        // Bare sockets, Unix sockets and groups of the machine are not to be had in a simulated network.
+        let kind = run.setting.isSimulated ? random.between(3, 7) : random.below(9)
         let ticket = run.began("noise of kind \(kind)")
         defer { run.ended(ticket) }
         switch kind {
@@ -32,7 +33,7 @@ struct Noise: Sendable {
         guard descriptor >= 0 else { return }
         _ = RawSocket.connect(descriptor, to: listener.address)
         if !bytes.isEmpty { _ = bytes.withUnsafeBytes { RawSocket.send(descriptor, $0.baseAddress!, $0.count) } }
-        if random.oneIn(4) { try? await Task.sleep(for: .microseconds(random.logarithmic(1, 3000))) }
+        if random.oneIn(4) { await Clock.sleep(.microseconds(random.logarithmic(1, 3000))) }
         if isReset { RawSocket.reset(descriptor) } else { close(descriptor) }
     }
 
@@ -41,15 +42,15 @@ struct Noise: Sendable {
         let client = ClientBootstrap(group: group)
         do throws(TransportError) {
             let channel =
-                if random.flip() {
-                    try await client.connect(host: "127.0.0.1", port: 1)
+                if random.flip() || run.setting.isSimulated {
+                    try await client.connect(host: run.setting.host, port: 1)
                 } else {
                     try await client.connect(unixDomainSocketPath: "\0torture-nobody-\(getpid())")
                 }
             run.report.fault("connect", "where nobody listens")
             channel.close(.reset)
         } catch {
-            if error.code != .connectionRefused, !epoch.isShuttingDown {
+            if error.code != .connectionRefused, !epoch.isShuttingDown, !run.isStormy, !run.losesPackets {
                 run.report.fault("connect", "refused as \(error)")
             }
         }
@@ -59,13 +60,13 @@ struct Noise: Sendable {
     private mutating func givenUp() async {
         let listener = epoch.anyListener(&random)
         let client = ClientBootstrap(group: group)
-        let byName = !listener.isUnix && random.oneIn(8)
-        guard let address = try? listener.address.socketAddress() else { return }
+        let byName = !listener.isUnix && random.oneIn(8) && !run.setting.isSimulated
+        guard let address = try? listener.address.socketAddress(on: run.setting.host) else { return }
         let task = Task { () -> Channel? in
             if byName { return try? await client.connect(host: "localhost", port: address.port) }
             return try? await client.connect(to: address)
         }
-        if random.flip() { try? await Task.sleep(for: .microseconds(random.logarithmic(1, 500))) }
+        if random.flip() { await Clock.sleep(.microseconds(random.logarithmic(1, 500))) }
         task.cancel()
         guard let channel = await task.value else { return }
         let modes: [CloseMode] = [.immediate, .reset, .drain(within: .zero), .drain(within: .milliseconds(5))]
@@ -75,7 +76,7 @@ struct Noise: Sendable {
 
     private mutating func tooLate() async {
         let listener = epoch.anyListener(&random)
-        guard let address = try? listener.address.socketAddress() else { return }
+        guard let address = try? listener.address.socketAddress(on: run.setting.host) else { return }
         let time = Duration.microseconds(random.logarithmic(1, 300))
         guard let channel = try? await ClientBootstrap(group: group).connectTimeout(time).connect(to: address) else {
             return
@@ -87,8 +88,8 @@ struct Noise: Sendable {
     private mutating func listener() async {
         let server = ServerBootstrap(group: group)
         let bound =
-            if random.flip() {
-                try? await server.bind(host: "127.0.0.1", port: 0)
+            if random.flip() || run.setting.isSimulated {
+                try? await server.bind(host: run.setting.isSimulated ? "0.0.0.0" : run.setting.host, port: 0)
             } else {
                 try? await server.bind(unixDomainSocketPath: "\0torture-\(Unique.number)")
             }

@@ -16,6 +16,9 @@ enum Census {
         deinit { counts.withLock { $0[kind.rawValue] -= 1 } }
     }
 
+    /// Forgets those that are alive: they are known of.
+    static func writeOff() { counts.withLock { written in for index in written.indices { written[index] = 0 } } }
+
     /// What is alive, such as "2 promises"; empty when nothing is.
     static var living: [String] {
         let counts = counts.withLock { $0 }

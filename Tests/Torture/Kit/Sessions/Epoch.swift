@@ -10,9 +10,14 @@ final class Epoch: @unchecked Sendable {
     private let concurrent: Int
     private let endsInTheMiddle: Bool
     private var random: Random
-    private let begun = Atomic<Int>(0)
+    private let begunSessions = Atomic<Int>(0)
+    /// What it is doing, for whoever wonders why it does not end.
+    private let stage = Mutex("begins")
+    private let onBegin: (() -> Void)?
     private let shuttingDown = AtomicFlag()
     private var group: EventLoopGroup!
+    /// Of those who connect.
+    private var clients: EventLoopGroup!
     /// The servers of the library. One of them may come to its end and get a successor at any time.
     private let servers = Mutex([(profile: ListenerProfile, server: ServerChannel)]())
     private(set) var tunnels: [Tunnel] = []
@@ -22,7 +27,9 @@ final class Epoch: @unchecked Sendable {
 
     var isShuttingDown: Bool { shuttingDown.value }
 
-    init(_ run: Run, number: UInt64, sessions: Int, concurrent: Int) {
+    /// - Parameter begun: called when loops and listeners are there.
+    init(_ run: Run, number: UInt64, sessions: Int, concurrent: Int, begun: (() -> Void)? = nil) {
+        onBegin = begun
         self.run = run
         self.number = number
         self.concurrent = concurrent
@@ -33,37 +40,46 @@ final class Epoch: @unchecked Sendable {
     }
 
     func run() async {
-        do throws(TransportError) {
+        do {
             try await begin()
         } catch {
             run.report.fault("group", "\(error)")
             return
         }
+        onBegin?()
+        enter("serves")
         let shutdown = shutdownTime
         await withTaskGroup { tasks in
             for _ in 0..<concurrent { tasks.addTask { await self.work() } }
             if endsInTheMiddle { tasks.addTask { await self.shutDownInTheMiddle(shutdown) } }
             tasks.addTask { await self.replaceServers() }
         }
+        enter("closes its tunnels")
         await closeTunnels()
         if !endsInTheMiddle { await endQuietly() }
         group = nil
+        clients = nil
         servers.withLock { $0 = [] }
     }
 
-    private func begin() async throws(TransportError) {
+    private func enter(_ next: String) { stage.withLock { $0 = next } }
+
+    var state: String { "an epoch that \(stage.withLock { $0 }), \(run.sessions(of: self).count) sessions" }
+
+    private func begin() async throws {
         var options = LoopOptions()
         options.engine = .only(run.engine)
         if random.oneIn(3) { options.receiveBudget = .mebibytes(random.between(3, 16)) }
         if random.oneIn(3) { options.copyLimit = .bytes(random.logarithmic(1, 4000)) }
         if random.oneIn(3) { options.shareThreshold = .bytes(random.logarithmic(1, 1 << 16)) }
         if random.oneIn(6) { options.spin = .microseconds(random.logarithmic(1, 200)) }
-        group = try EventLoopGroup(loops: random.oneIn(4) ? 1 : 2, options: options)
+        (group, clients) = try run.setting.groups(loops: random.oneIn(4) ? 1 : 2, options)
         for index in 0..<6 {
-            let server = try await listen(ListenerProfile(&random, isUnix: index % 3 == 2, isTask: index % 2 == 1))
+            let server = try await listen(
+                ListenerProfile(&random, isUnix: index % 3 == 2 && !run.setting.isSimulated, isTask: index % 2 == 1))
             servers.withLock { $0.append(server) }
         }
-        for index in 0..<group.loops.count { await openTunnel(UInt64(index)) }
+        for index in 0..<group.loops.count where !run.rawListeners.isEmpty { await openTunnel(UInt64(index)) }
     }
 
     private func openTunnel(_ index: UInt64) async {
@@ -93,7 +109,7 @@ final class Epoch: @unchecked Sendable {
         let run = run
         var bootstrap = ServerBootstrap(group: group).childOptions(profile.channel.options)
             .onAcceptError { [unowned self] error in
-                if !isShuttingDown { run.report.fault("accept", "\(error)") }
+                if !isShuttingDown, !run.isStormy { run.report.fault("accept", "\(error)") }
             }
         let channel = profile.channel
         if profile.isTask {
@@ -108,7 +124,7 @@ final class Epoch: @unchecked Sendable {
             profile.address = .unix(name: name)
             return (profile, try await bootstrap.bind(unixDomainSocketPath: "\0\(name)"))
         }
-        let server = try await bootstrap.bind(host: "127.0.0.1", port: 0)
+        let server = try await bootstrap.bind(host: run.setting.host, port: 0)
         profile.address = .tcp(port: server.localAddress.port)
         return (profile, server)
     }
@@ -128,10 +144,10 @@ final class Epoch: @unchecked Sendable {
     // MARK: Sessions
 
     private func work() async {
-        while begun.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
-            var noise = Noise(run: run, epoch: self, group: group, random: Random(run.options.seed, id, 8))
+        while begunSessions.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
+            var noise = Noise(run: run, epoch: self, group: clients, random: Random(run.options.seed, id, 8))
             if noise.random.oneIn(8) { await noise.make() }
-            let plan = Plan(seed: run.options.seed, id: id)
+            let plan = Plan(seed: run.options.seed, id: id, in: run.setting)
             let choice = plan.shape == .client ? run.rawListeners : servers.withLock { $0.map(\.profile) }
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
             run.enter(session)
@@ -160,9 +176,10 @@ final class Epoch: @unchecked Sendable {
 
     private func connect(_ session: Session, _ connected: (Channel) -> Void = { _ in }) async {
         let profile = ChannelProfile(of: session)
-        let bootstrap = ClientBootstrap(group: group).options(profile.options)
+        let bootstrap = ClientBootstrap(group: clients).options(profile.options).connectTimeout(
+            run.setting.connectTimeout)
         do throws(TransportError) {
-            let address = try session.listener.address.socketAddress()
+            let address = try session.listener.address.socketAddress(on: run.setting.host)
             if session.plan.client.isTask {
                 let connection = try await bootstrap.handlers { profile.handlers(nil) }.open(address)
                 await TaskEnd(session: session, side: .client, connection: connection, profile: profile).greetAndRun()
@@ -173,7 +190,7 @@ final class Epoch: @unchecked Sendable {
             }
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
-            if !session.excuses.contains(.shutdown) { session.fault("connect", "\(error)") }
+            if session.excuses.isDisjoint(with: [.shutdown, .storm]) { session.fault("connect", "\(error)") }
             session.over(.client)
             session.overWithoutServer()
         }
@@ -190,7 +207,7 @@ final class Epoch: @unchecked Sendable {
         }
     }
 
-    private var isEnding: Bool { begun.load(ordering: .relaxed) >= limit || run.isOver }
+    private var isEnding: Bool { begunSessions.load(ordering: .relaxed) >= limit || run.isOver }
 
     private func replaceServers() async {
         var random = Random(run.options.seed, number, 9)
@@ -198,7 +215,7 @@ final class Epoch: @unchecked Sendable {
             let end = Clock.microseconds + UInt64(random.logarithmic(100_000, 2_000_000))
             while Clock.microseconds < end {
                 if isEnding { return }
-                try? await Task.sleep(for: .milliseconds(5))
+                await Clock.sleep(.milliseconds(5))
             }
             let number = random.below(6)
             await replaceServer(number, Random(random.next()))
@@ -206,30 +223,48 @@ final class Epoch: @unchecked Sendable {
     }
 
     private func shutDownInTheMiddle(_ time: Duration) async {
-        while !isEnding { try? await Task.sleep(for: .milliseconds(2)) }
+        while !isEnding { await Clock.sleep(.milliseconds(2)) }
         shuttingDown.set()
+        enter("shuts down in the middle")
         for session in run.sessions(of: self) { session.note(.server, "the group shuts down") }
-        if random.oneIn(4), let group {
-            // A second one, in no time, cuts the first one short.
-            async let first = group.shutdown(within: .seconds(30))
-            try? await Task.sleep(for: .milliseconds(random.below(50)))
-            await group.shutdown(within: .zero)
-            _ = await first
-        } else {
-            await group.shutdown(within: time)
+        let pause = random.oneIn(4) ? random.below(50) : nil
+        await withTaskGroup { tasks in
+            for group in groups { tasks.addTask { await self.shutDown(group, within: time, interruptedAfter: pause) } }
         }
         // No server of this group will ask for a session any more; a bare one may be about to.
-        try? await Task.sleep(for: .milliseconds(200))
+        await Clock.sleep(.milliseconds(200))
         for session in run.sessions(of: self) { session.overWithoutServer() }
     }
 
+    private var groups: [EventLoopGroup] {
+        guard let group, let clients else { return [] }
+        return group === clients ? [group] : [group, clients]
+    }
+
+    private func shutDown(_ group: EventLoopGroup, within time: Duration, interruptedAfter pause: Int?) async {
+        guard let pause else {
+            _ = await group.shutdown(within: time)
+            return
+        }
+        // A second one, in no time, cuts the first one short.
+        async let first = group.shutdown(within: .seconds(30))
+        await Clock.sleep(.milliseconds(pause))
+        await group.shutdown(within: .zero)
+        _ = await first
+    }
+
     private func endQuietly() async {
+        enter("closes its listeners")
         let all = servers.withLock { $0.map(\.server) }
         for server in all { server.close() }
         for server in all { await server.closed() }
-        for loop in group.loops { await check(loop) }
-        let report = await group.shutdown(within: .seconds(5))
-        if !report.isComplete { run.report.fault("shutdown of a quiet group", "\(report)") }
+        enter("looks at its loops")
+        for loop in groups.flatMap(\.loops) { await check(loop) }
+        enter("shuts its quiet groups down")
+        for group in groups {
+            let report = await group.shutdown(within: .seconds(5))
+            if !report.isComplete, !run.isStormy { run.report.fault("shutdown of a quiet group", "\(report)") }
+        }
     }
 
     /// Nothing of all that went through a loop is left in it.
@@ -243,13 +278,13 @@ final class Epoch: @unchecked Sendable {
                 left.append("\(counts.receiveMemory) bytes of receive memory")
             }
             if counts.staleCompletions > 0 { run.report.fault("stale completions", "\(counts.staleCompletions)") }
-            if counts.completionOverflows > 0 {
+            if counts.completionOverflows > 0, !run.isStormy {
                 run.report.fault("completion overflows", "\(counts.completionOverflows)")
             }
             if left.isEmpty { return }
             patience -= 1
             if patience == 0 { return run.report.leak("on loop \(loop.index): \(left.joined(separator: ", "))") }
-            try? await Task.sleep(for: .milliseconds(10))
+            await Clock.sleep(.milliseconds(10))
         }
     }
 }
@@ -269,9 +304,9 @@ extension ChannelProfile {
 }
 
 extension RawSocket.Address {
-    func socketAddress() throws(TransportError) -> SocketAddress {
+    func socketAddress(on host: String) throws(TransportError) -> SocketAddress {
         switch self {
-        case .tcp(let port): try SocketAddress(host: "127.0.0.1", port: port)
+        case .tcp(let port): try SocketAddress(host: host, port: port)
         case .unix(let name): try SocketAddress(unixDomainSocketPath: "\0\(name)")
         }
     }

@@ -15,10 +15,13 @@ final class Session: @unchecked Sendable {
         static let unreadable = Excuses(rawValue: 64)
         static let shutdown = Excuses(rawValue: 128)
         static let hang = Excuses(rawValue: 256)
+        /// The network, or the machine, may end any connection.
+        static let storm = Excuses(rawValue: 512)
 
         var names: String {
             let all = [
                 "reset", "immediate", "cutOff", "overflow", "cancelled", "abandoned", "unreadable", "shutdown", "hang",
+                "storm",
             ]
             return all.indices.filter { rawValue & 1 << $0 != 0 }.map { all[$0] }.joined(separator: "+")
         }
@@ -86,7 +89,7 @@ final class Session: @unchecked Sendable {
     }
 
     var excuses: Excuses {
-        let own = state.withLock { $0.excuses }
+        let own = state.withLock { $0.excuses }.union(epoch.run.isStormy ? .storm : [])
         return epoch.isShuttingDown || listener.isLeaving.value ? own.union(.shutdown) : own
     }
 
@@ -203,6 +206,9 @@ final class Session: @unchecked Sendable {
 
     // MARK: Watching
 
+    /// One side ended with a reset, and the other does not seem to know.
+    var mayHaveLostItsReset: Bool { !excuses.isEmpty }
+
     var idleMicroseconds: UInt64 {
         let now = Clock.microseconds
         let last = lastProgress.load(ordering: .relaxed)
@@ -216,6 +222,9 @@ final class Session: @unchecked Sendable {
     }
 
     func abort() {
+        // Whatever end they see now, we made it.
+        leave(.client)
+        leave(.server)
         for hold in state.withLock({ $0.holds }) { hold.abort() }
     }
 

@@ -75,7 +75,7 @@ struct Lane: Sendable {
             if awaits { await send(&random) } else { post(&random) }
             switch random.below(6) {
             case 0: await Task.yield()
-            case 1: try? await Task.sleep(for: .microseconds(random.logarithmic(1, 2000)))
+            case 1: await Clock.sleep(.microseconds(random.logarithmic(1, 2000)))
             default: break
             }
         }
@@ -106,7 +106,7 @@ struct Lane: Sendable {
                 do throws(TransportError) { try await channel.send(buffer, flush: flush) } catch { return error }
                 return nil
             }
-            if random.flip() { try? await Task.sleep(for: .microseconds(random.logarithmic(1, 3000))) }
+            if random.flip() { await Clock.sleep(.microseconds(random.logarithmic(1, 3000))) }
             task.cancel()
             // What is neither flushed nor taken back would wait for ever.
             if !flush { channel.flush() }

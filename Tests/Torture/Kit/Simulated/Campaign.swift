@@ -1,0 +1,68 @@
+import Glibc
+import SwiftTransport
+import TransportTesting
+
+/// Runs of one seed after the other, and the last line of them all.
+struct Campaign: Sendable {
+    let seeds: ClosedRange<UInt64>
+    /// Each seed twice: both runs must be the same.
+    var isRepeated = false
+    var isTraced = false
+    var isQuiet = false
+
+    func execute() async -> Bool {
+        var bad: [UInt64] = []
+        var sessions = 0
+        var elapsed = Duration.zero
+        var sum = (packets: 0, calls: 0, faults: 0, resets: 0, bytes: 0)
+        let begin = ContinuousClock.now
+        for seed in seeds {
+            var run = SimulatedRun(seed: seed)
+            run.isTraced = isTraced
+            if !isQuiet { announce(seed) }
+            let outcome = await run.execute()
+            var problems = outcome.problems
+            if isTraced { say(outcome.trace) }
+            if isRepeated {
+                let again = await run.execute()
+                if isTraced { say("AGAIN\n" + again.trace) }
+                if again.hash != outcome.hash {
+                    problems.append("a second run was another: \(outcome.hash), \(again.hash)")
+                }
+            }
+            sessions += outcome.sessions
+            elapsed += outcome.elapsed
+            if let counts = outcome.statistics {
+                sum.packets += counts.packets
+                sum.calls += counts.calls
+                sum.faults += counts.faults + counts.lostPackets
+                sum.resets += counts.resets
+                sum.bytes += counts.bytes
+            }
+            guard !problems.isEmpty else { continue }
+            bad.append(seed)
+            say("BAD seed \(seed), \(run.engine), \(run.sessions) sessions, weather: \(run.weather.names)")
+            for line in problems { say(line) }
+            if !isTraced { say(outcome.trace) }
+            say("again: make sim SEED=\(seed)")
+        }
+        let seconds = (ContinuousClock.now - begin) / .seconds(1)
+        say(
+            """
+            \(seeds.count) seeds, \(Run.grouped(sessions)) sessions, \(Run.grouped(sum.packets)) packets, \
+            \(Run.grouped(sum.calls)) calls, \(Run.grouped(sum.faults)) faults, \(Run.grouped(sum.resets)) resets, \
+            \(Run.grouped(sum.bytes)) bytes, \(Run.grouped(Int(elapsed / .seconds(1)))) simulated seconds in \(Int(seconds)) s: \
+            \(bad.isEmpty ? "0 bad" : "\(bad.count) bad: \(bad.prefix(20))")
+            """)
+        return bad.isEmpty
+    }
+
+    /// Who is killed by a broken invariant leaves the number of its seed behind.
+    private func announce(_ seed: UInt64) {
+        guard let file = getenv("SIM_SEED_FILE") else { return }
+        let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+        let text = "\(seed)\n"
+        _ = text.withCString { write(descriptor, $0, strlen($0)) }
+        close(descriptor)
+    }
+}

@@ -1,0 +1,109 @@
+import SwiftTransport
+import TransportTesting
+
+/// One run in a simulated network: a few sessions in a weather of their own, all of it drawn from one seed.
+struct SimulatedRun: Sendable {
+    let seed: UInt64
+    var sessions: Int
+    var concurrent: Int
+    var weather: Weather
+    var engine: Engine
+    var isTraced = false
+
+    init(seed: UInt64) {
+        self.seed = seed
+        var random = Random(seed, 0, 21)
+        sessions = random.logarithmic(1, 12)
+        concurrent = random.between(1, 4)
+        engine = random.flip() ? .uring : .epoll
+        weather = Weather(seed: seed)
+    }
+
+    struct Outcome: Sendable {
+        var problems: [String]
+        var hash: UInt64 = 0
+        var sessions = 0
+        var elapsed = Duration.zero
+        var statistics: SimulationStatistics?
+        var trace = ""
+    }
+
+    func execute() async -> Outcome {
+        var options = SimulationOptions()
+        options.engine = engine
+        let report = Report(title: "seed \(seed)", keepsLines: true)
+        var outcome: Outcome
+        do {
+            outcome = try await SimulatedNetwork.run(seed: seed, options: options) { network in
+                Clock.network = network
+                return await self.body(network, report)
+            }
+        } catch {
+            outcome = Outcome(problems: ["\(error)"])
+        }
+        Clock.network = nil
+        outcome.problems += report.lines
+        outcome.problems += Census.living.map { "\($0) still alive" }
+        if !outcome.problems.isEmpty { Census.writeOff() }
+        return outcome
+    }
+
+    private func body(_ network: SimulatedNetwork, _ report: Report) async -> Outcome {
+        let servers = network.addHost("servers")
+        let clients = network.addHost("clients")
+        var options = Options([])
+        options.seed = seed
+        options.sessions = sessions
+        options.concurrent = concurrent
+        // Longer than the longest drain: a reset may be lost, and then nobody tells.
+        options.patience = 400
+        let run = Run(
+            engine, options, in: Setting(servers: servers, clients: clients), isStormy: weather.isStormy,
+            losesPackets: weather.losesPackets, report: report
+        )
+        let raging = Task { await weather.rage(in: network, servers, clients) }
+        let epoch = Epoch(run, number: seed, sessions: sessions, concurrent: concurrent) {
+            network.faults = weather.faults
+        }
+        let ended = AtomicFlag()
+        let running = Task {
+            await epoch.run()
+            ended.set()
+        }
+        while !ended.value {
+            await Clock.sleep(.milliseconds(500))
+            run.watch()
+            // What is still there has had its weather.
+            if network.elapsed > .seconds(30) { raging.cancel() }
+            if network.elapsed > .seconds(3600) {
+                report.hang(epoch.state)
+                return outcome(network, run, report)
+            }
+        }
+        raging.cancel()
+        await running.value
+        await raging.value
+        network.faults = SimulatedFaults()
+        await settle(network, [servers, clients], report)
+        return outcome(network, run, report)
+    }
+
+    private func outcome(_ network: SimulatedNetwork, _ run: Run, _ report: Report) -> Outcome {
+        Outcome(
+            problems: [], hash: network.traceHash, sessions: run.total.sessions, elapsed: network.elapsed,
+            statistics: network.statistics, trace: report.isClean && !isTraced ? "" : network.trace)
+    }
+
+    /// The loops have ended: what their kernels still have of it goes in its own time.
+    private func settle(_ network: SimulatedNetwork, _ hosts: [SimulatedHost], _ report: Report) async {
+        for _ in 0..<40 {
+            if hosts.allSatisfy({ $0.connections == 0 && $0.openDescriptors == 0 }) { return }
+            await Clock.sleep(.seconds(60))
+        }
+        for host in hosts {
+            report.leak(
+                "\(host.openDescriptors) descriptors and \(host.connections) connections of \(host.name) after 40 minutes"
+            )
+        }
+    }
+}

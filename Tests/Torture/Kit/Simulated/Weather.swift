@@ -1,0 +1,113 @@
+import SwiftTransport
+import TransportTesting
+
+/// What goes wrong in a simulated run: which faults, how often, and which catastrophes. Each run has some of them and not others, so
+/// that none hides behind another.
+struct Weather: Sendable {
+    /// A kind of fault, and how it is set.
+    struct Kind: Sendable {
+        let name: String
+        let isStorm: Bool
+        /// The largest part of the times it could strike.
+        let most: Double
+        let set: @Sendable (inout SimulatedFaults, Double) -> Void
+    }
+
+    /// Faults that nobody may notice but by the time it takes, and those that may end a connection.
+    static let kinds: [Kind] = [
+        Kind(name: "short receives", isStorm: false, most: 0.9) { $0.shortReceives = $1 },
+        Kind(name: "short sends", isStorm: false, most: 0.9) { $0.shortSends = $1 },
+        Kind(name: "sends that wait", isStorm: false, most: 0.5) { $0.sendsThatWait = $1 },
+        Kind(name: "receives that wait", isStorm: false, most: 0.5) { $0.receivesThatWait = $1 },
+        Kind(name: "ending multishots", isStorm: false, most: 0.5) { $0.endingMultishots = $1 },
+        Kind(name: "missing buffers", isStorm: false, most: 0.5) { $0.missingBuffers = $1 },
+        Kind(name: "interrupted waits", isStorm: false, most: 0.3) { $0.interruptedWaits = $1 },
+        Kind(name: "refused submissions", isStorm: false, most: 0.3) { $0.refusedSubmissions = $1 },
+        Kind(name: "partial submissions", isStorm: false, most: 0.5) { $0.partialSubmissions = $1 },
+        Kind(name: "wakes for nothing", isStorm: false, most: 0.5) { $0.wakesForNothing = $1 },
+        Kind(name: "late notifications", isStorm: false, most: 0.5) { $0.lateNotifications = $1 },
+        Kind(name: "copies", isStorm: false, most: 0.9) { $0.copies = $1 },
+        Kind(name: "spurious edges", isStorm: false, most: 0.5) { $0.spuriousEdges = $1 },
+        Kind(name: "lost packets", isStorm: false, most: 0.1) { $0.lostPackets = $1 },
+        Kind(name: "late packets", isStorm: false, most: 0.3) { $0.latePackets = $1 },
+        Kind(name: "failing accepts", isStorm: true, most: 0.2) { $0.failingAccepts = $1 },
+        Kind(name: "failing sockets", isStorm: true, most: 0.1) { $0.failingSockets = $1 },
+        Kind(name: "failing options", isStorm: true, most: 0.1) { $0.failingOptions = $1 },
+        Kind(name: "failing connects", isStorm: true, most: 0.2) { $0.failingConnects = $1 },
+        Kind(name: "failing allocations", isStorm: true, most: 0.01) { $0.failingAllocations = $1 },
+        Kind(name: "resets", isStorm: true, most: 0.01) { $0.resets = $1 },
+        Kind(name: "dropped completions", isStorm: true, most: 0.001) { $0.droppedCompletions = $1 },
+    ]
+
+    /// What strikes a host or a link as a whole, at times drawn from the seed.
+    enum Catastrophe: CaseIterable, Sendable { case partition, delay, loss, freeze, resets }
+
+    var isStormy: Bool
+    /// By the position in ``kinds``.
+    var parts: [Double]
+    var catastrophes: [Catastrophe]
+    private let random: Random
+
+    init(seed: UInt64) {
+        var random = Random(seed, 0, 20)
+        isStormy = random.oneIn(3)
+        // Calm days are there to find what a fault would hide.
+        let isCalm = random.oneIn(8)
+        parts = []
+        for kind in Self.kinds {
+            let strikes = !isCalm && random.oneIn(3) && (!kind.isStorm || isStormy)
+            let part = Double(random.logarithmic(1, 1000)) / 1000 * kind.most
+            parts.append(strikes ? part : 0)
+        }
+        // Without memory for another ring there is no way to go on, and it says so.
+        let memory = Self.kinds.firstIndex { $0.name == "failing allocations" }!
+        let dropped = Self.kinds.firstIndex { $0.name == "dropped completions" }!
+        if parts[dropped] > 0 { parts[memory] = 0 }
+        catastrophes = []
+        for catastrophe in Catastrophe.allCases where !isCalm && random.oneIn(4) {
+            if catastrophe != .resets || isStormy { catastrophes.append(catastrophe) }
+        }
+        self.random = Random(random.next())
+    }
+
+    var faults: SimulatedFaults {
+        var faults = SimulatedFaults()
+        for (kind, part) in zip(Self.kinds, parts) { kind.set(&faults, part) }
+        return faults
+    }
+
+    /// What is sent may never arrive.
+    var losesPackets: Bool {
+        catastrophes.contains(.partition) || catastrophes.contains(.loss)
+            || parts[Self.kinds.firstIndex { $0.name == "lost packets" }!] > 0
+    }
+
+    var names: [String] {
+        zip(Self.kinds, parts).compactMap { $1 > 0 ? $0.name : nil } + catastrophes.map { "\($0)" }
+    }
+
+    /// Goes on until the task is cancelled.
+    func rage(in network: SimulatedNetwork, _ one: SimulatedHost, _ other: SimulatedHost) async {
+        var random = random
+        guard !catastrophes.isEmpty else { return }
+        while !Task.isCancelled {
+            await Clock.sleep(.microseconds(random.logarithmic(100, 200_000)))
+            let (from, to) = random.flip() ? (one, other) : (other, one)
+            switch catastrophes[random.below(catastrophes.count)] {
+            case .partition:
+                if random.flip() {
+                    network.partition(from, from: to)
+                } else {
+                    network.partitionOneWay(from: from, to: to)
+                }
+            case .delay: network.delay(.microseconds(random.logarithmic(1, 100_000)), from: from, to: to)
+            case .loss: network.loss(0.5, from: from, to: to)
+            case .freeze: from.freeze()
+            case .resets: from.resetConnections()
+            }
+            await Clock.sleep(.microseconds(random.logarithmic(100, 500_000)))
+            network.heal()
+        }
+        network.heal()
+    }
+}

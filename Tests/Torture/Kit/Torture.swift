@@ -1,0 +1,31 @@
+import Glibc
+import SwiftTransport
+
+/// The whole program.
+public enum Torture {
+    /// Ends the process: with 0 when nothing was wrong.
+    public static func main() async -> Never {
+        let options = Options(CommandLine.arguments)
+        if let seeds = options.seeds {
+            exit(
+                await Campaign(seeds: seeds, isRepeated: options.isRepeated, isTraced: options.isTraced).execute()
+                    ? 0 : 1)
+        }
+        say(Machine.report)
+        say("seed \(options.seed)")
+        var isClean = true
+        for engine in options.engines {
+            if engine == .uring, !Machine.hasURing {
+                say("\(engine.rawValue): not to be had here")
+                continue
+            }
+            let run = Run(engine, options)
+            await run.execute()
+            isClean = run.report.isClean && isClean
+        }
+        exit(isClean ? 0 : 1)
+    }
+
+    /// For tests: what is wrong with a run of each of these seeds in a simulated network.
+    public static func simulate(seeds: ClosedRange<UInt64>) async -> Bool { await Campaign(seeds: seeds).execute() }
+}

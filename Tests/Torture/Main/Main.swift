@@ -1,0 +1,6 @@
+import TortureKit
+
+@main
+struct Program {
+    static func main() async { await Torture.main() }
+}
