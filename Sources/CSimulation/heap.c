@@ -52,12 +52,15 @@ void sim_unschedule(sim_world *world, sim_event *event) {
 
 uint64_t sim_next_event(const sim_world *world) { return world->heap.count == 0 ? SIM_FOREVER : world->heap.items[0]->time; }
 
+// Others than the world's thread may look.
+static void set_time(sim_world *world, uint64_t time) { __atomic_store_n(&world->now, time, __ATOMIC_RELAXED); }
+
 void sim_advance(sim_world *world, uint64_t time) {
     while (world->heap.count > 0 && world->heap.items[0]->time <= time) {
         sim_event *event = world->heap.items[0];
         sim_unschedule(world, event);
-        if (event->time > world->now) world->now = event->time;
+        if (event->time > world->now) set_time(world, event->time);
         event->happens(world, event);
     }
-    if (time > world->now) world->now = time;
+    if (time > world->now) set_time(world, time);
 }

@@ -12,6 +12,9 @@ _Thread_local sim_world *sim_here = NULL;
 // -------------------------------------------------------------------------------------------------------------- kernel
 
 static uint64_t call_now(void) { return sim_here->now; }
+static uint64_t call_clock(const ct_kernel *kernel) {
+    return __atomic_load_n(&((const sim_world *)(uintptr_t)kernel)->now, __ATOMIC_RELAXED);
+}
 static bool call_is_suspended(void) { return sim_here->suspended; }
 static const ct_probe_report *call_probe(void) { return &sim_here->report; }
 
@@ -50,6 +53,7 @@ sim_world *sim_world_create(uint64_t seed, sim_kernel_traits traits) {
     sim_fill_in_epoll(kernel);
     sim_fill_in_uring(kernel);
     kernel->now = call_now;
+    kernel->clock = call_clock;
     kernel->resolve = call_resolve;
     kernel->probe = call_probe;
     kernel->refuses_memory = call_refuses_memory;
@@ -102,6 +106,22 @@ void sim_world_leave(sim_world *world) {
     if (sim_here != world) abort();
     sim_here = NULL;
     ct_kernel_here = NULL;
+}
+
+sim_place sim_step_aside(void) {
+    sim_place place = {sim_here, ct_kernel_here, ct_thread_stand_in, ct_thread_context};
+    sim_here = NULL;
+    ct_kernel_here = NULL;
+    ct_thread_stand_in = NULL;
+    ct_thread_context = NULL;
+    return place;
+}
+
+void sim_step_back(sim_place place) {
+    sim_here = place.world;
+    ct_kernel_here = place.kernel;
+    ct_thread_stand_in = place.stand_in;
+    ct_thread_context = place.context;
 }
 
 void sim_world_set_host(sim_world *world, sim_host host) { world->host = host; }

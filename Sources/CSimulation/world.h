@@ -254,7 +254,7 @@ struct sim_loop {
 struct sim_world {
     ct_kernel kernel;
     uint32_t references;                // atomic: the world, and every event descriptor of a mailbox
-    uint64_t now;
+    uint64_t now;                       // atomic: whoever asks a loop in the world for the time
     sim_random random;
     sim_faults faults;
     sim_kernel_traits traits;

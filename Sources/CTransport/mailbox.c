@@ -72,6 +72,8 @@ void ct_mailbox_release(ct_mailbox *mailbox) {
     ct_memory_free(mailbox, sizeof *mailbox);
 }
 
+uint64_t ct_mailbox_clock(const ct_mailbox *mailbox) { return ct_clock_of(mailbox->kernel); }
+
 int ct_mailbox_eventfd(const ct_mailbox *mailbox) { return mailbox->eventfd; }
 
 // P2

@@ -15,6 +15,9 @@
 
 #pragma clang assume_nonnull begin
 
+// The time of a kernel; NULL: of Linux. Any thread.
+uint64_t ct_clock_of(const ct_kernel *_Nullable kernel);
+
 #define ct_simulated (ct_unlikely(ct_kernel_here != NULL))
 
 static inline int sys_socket(int family, int type, int protocol) {

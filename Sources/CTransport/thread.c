@@ -60,8 +60,10 @@ int ct_thread_cores(void) {
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-uint64_t ct_clock_now(void) {
-    if (ct_simulated) return ct_kernel_here->now();
+uint64_t ct_clock_now(void) { return ct_simulated ? ct_kernel_here->now() : ct_clock_of(NULL); }
+
+uint64_t ct_clock_of(const ct_kernel *kernel) {
+    if (ct_unlikely(kernel != NULL)) return kernel->clock(kernel);
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;

@@ -63,6 +63,15 @@ void sim_world_set_driver(sim_world *world, void *_Nullable driver);
 // From here on everything this thread asks of a kernel is asked of this one, on behalf of `host`.
 void sim_world_enter(sim_world *world);
 void sim_world_leave(sim_world *world);
+// What this thread is about: another world, a loop's turn. Put aside while it enters a world in the middle of that.
+typedef struct sim_place {
+    sim_world *_Nullable world;
+    const void *_Nullable kernel;
+    const void *_Nullable stand_in;
+    void *_Nullable context;
+} sim_place;
+sim_place sim_step_aside(void);
+void sim_step_back(sim_place place);
 void sim_world_set_host(sim_world *world, sim_host host);
 sim_host sim_world_current_host(const sim_world *world);
 
@@ -108,6 +117,32 @@ void sim_host_reset_connections(sim_world *world, sim_host host);
 void sim_link_cut(sim_world *world, sim_host from, sim_host to, bool cut);
 void sim_link_set_delay(sim_world *world, sim_host from, sim_host to, uint64_t nanoseconds);
 void sim_link_set_loss(sim_world *world, sim_host from, sim_host to, uint16_t chance);
+
+// ------------------------------------------------------------------------------------------------------------ peers
+
+// The other side of a connection, in the hands of a test: a socket that no program of the world has.
+typedef struct sim_peer sim_peer;
+
+typedef struct sim_peer_state {
+    uint32_t unread;        // bytes that came
+    uint64_t unreceived;    // bytes that were sent, and that the program on the other side has not read
+    bool is_over;           // the other side has ended: no bytes come any more, behind those that are unread
+    int error;              // how it ended, if that was not in peace
+} sim_peer_state;
+
+// Takes connections at `port`. `buffer`: how many bytes may wait for a peer that does not read.
+bool sim_peer_listen(sim_world *world, sim_host host, uint16_t port, uint32_t buffer);
+// The next one; NULL: nobody connected.
+sim_peer *_Nullable sim_peer_accept(sim_world *world, sim_host host, uint16_t port);
+void sim_peer_free(sim_peer *peer);
+sim_peer_state sim_peer_look(const sim_peer *peer);
+// False: the connection is over, or there is no memory.
+bool sim_peer_send(sim_peer *peer, const void *bytes, uint64_t length);
+uint64_t sim_peer_receive(sim_peer *peer, void *bytes, uint64_t length);
+void sim_peer_end_output(sim_peer *peer);
+// As a program does that closes its descriptor.
+void sim_peer_close(sim_peer *peer);
+void sim_peer_reset(sim_peer *peer);
 
 // ----------------------------------------------------------------------------------------------------------- loops
 

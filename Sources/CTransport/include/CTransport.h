@@ -298,6 +298,8 @@ int ct_mailbox_post_local(ct_loop *loop, ct_message message);
 uint32_t ct_mailbox_take(ct_loop *loop, ct_message *messages, uint32_t capacity);
 // The loop's thread: from now on posts are refused. Take what is left afterwards.
 void ct_mailbox_close(ct_loop *loop);
+// What time it is where the loop is, which for one in a simulated network is not the time of who asks. Any thread.
+uint64_t ct_mailbox_clock(const ct_mailbox *mailbox);
 // A mailbox outlives its loop while somebody may still post. Any thread.
 void ct_mailbox_retain(ct_mailbox *mailbox);
 void ct_mailbox_release(ct_mailbox *mailbox);

@@ -49,6 +49,8 @@ typedef struct ct_kernel {
     int (*uring_unregister_buffers)(struct io_uring *ring, int group);
     // Everything else.
     uint64_t (*now)(void);
+    // What `now` says, on any thread, until the last event descriptor is closed.
+    uint64_t (*clock)(const struct ct_kernel *kernel);
     // As getaddrinfo(): a number of addresses, or a negative EAI_ code.
     int (*resolve)(const char *host, uint16_t port, ct_address *addresses, int capacity);
     const ct_probe_report *_Nonnull (*_Nonnull probe)(void);
@@ -62,6 +64,8 @@ typedef struct ct_kernel {
 
 // The kernel of this thread; NULL: Linux itself. Not to be changed while a loop of this thread takes a turn.
 extern _Thread_local const ct_kernel *_Nullable ct_kernel_here;
+// The loop that does not own its thread and stands in for it: see ct_loop_enter().
+extern _Thread_local const void *_Nullable ct_thread_stand_in;
 
 #pragma clang assume_nonnull end
 #endif

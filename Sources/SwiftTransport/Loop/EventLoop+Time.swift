@@ -58,10 +58,10 @@ extension EventLoop {
 
     /// The time of the turn, as the core knows it.
     @inline(__always)
-    var turnTime: UInt64 { isCurrent ? ct_loop_now(core) : ct_clock_now() }
+    var turnTime: UInt64 { isCurrent ? ct_loop_now(core) : exactTime }
 
     /// What a delay counts from: a turn may have been going on for a while.
-    var exactTime: UInt64 { ct_clock_now() }
+    var exactTime: UInt64 { ct_mailbox_clock(mailbox) }
 
     // MARK: Later
 

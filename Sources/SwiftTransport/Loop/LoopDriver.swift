@@ -62,6 +62,13 @@ package final class SteppedLoop {
         hasFinished = true
     }
 
-    /// Ends the loop without waiting for anything.
-    package func shutDown() { loop.beginShutdown(LoopShutdown(), within: .zero) }
+    /// Between two turns: does something as the loop would. The next turn is due then.
+    package func withLoop<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        ct_loop_enter(loop.core, loop.context)
+        defer { ct_loop_leave(loop.core) }
+        return try body()
+    }
+
+    /// Ends the loop. Default: without waiting for anything.
+    package func shutDown(within duration: Duration = .zero) { loop.beginShutdown(LoopShutdown(), within: duration) }
 }
