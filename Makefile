@@ -104,6 +104,11 @@ sim: dependencies
 	$(TORTURE)
 	.build/release/torture --seeds $(if $(SEED),$(SEED)-$(SEED),$(FROM)-$(shell echo $$(($(FROM) + $(SEEDS) - 1))))
 
+# Whether they find what is wrong: bugs planted on purpose, 2,000 seeds for each at most.
+.PHONY: sim-mutants
+sim-mutants: dependencies
+	Scripts/planted
+
 torture: dependencies
 	$(TORTURE)
 	.build/release/torture --seconds $(SECONDS) $(TORTURE_ARGUMENTS)

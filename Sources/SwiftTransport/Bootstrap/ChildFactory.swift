@@ -27,10 +27,13 @@ final class ChildFactory: Sendable {
             open(descriptor, on: loop)
             return
         }
-        if !target.post(ClosureWork { self.open(descriptor, on: $0) }) {
-            closeSocket(descriptor)
-            report(TransportError(.loopShutDown, call: .accept))
-        }
+        target.post(
+            ClosureWork {
+                self.open(descriptor, on: $0)
+            } otherwise: {
+                closeSocket(descriptor)
+                self.report(TransportError(.loopShutDown, call: .accept))
+            })
     }
 
     func report(_ error: TransportError) { errorHandler?(error.about(address.description)) }

@@ -31,8 +31,13 @@ extension Channel {
     public func onClose(_ body: @escaping @Sendable () -> Void) {
         if isOnLoop {
             whenClosed(body)
-        } else if !eventLoop.post(ClosureWork { _ in self.whenClosed(body) }) {
-            body()
+        } else {
+            eventLoop.post(
+                ClosureWork { _ in
+                    self.whenClosed(body)
+                } otherwise: {
+                    body()
+                })
         }
     }
 

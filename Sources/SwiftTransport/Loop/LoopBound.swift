@@ -37,19 +37,25 @@ public final class LoopBound<Value>: @unchecked Sendable {
 
     deinit {
         if eventLoop.isCurrent { return content.free() }
-        if eventLoop.post(content) { return }
-        let content = content
-        eventLoop.executor.late.run(on: eventLoop.executor) { content.free() }
+        content.executor = eventLoop.executor
+        eventLoop.post(content)
     }
 }
 
 /// What a ``LoopBound`` holds, and the work that frees it. Empty only when nobody has the wrapper any more.
 private final class LoopBoundContent<Value>: LoopWork, @unchecked Sendable {
     var value: Value?
+    /// The loop's, when the wrapper is gone.
+    var executor: LoopTaskExecutor?
 
     init(_ value: Value) { self.value = value }
 
     override func run(on loop: EventLoop) { free() }
+    /// Behind everything else of the loop that has ended.
+    override func reject(_ why: TransportError.Code) {
+        guard let executor else { return }
+        executor.late.run(on: executor) { self.free() }
+    }
 
     func free() { value = nil }
 }

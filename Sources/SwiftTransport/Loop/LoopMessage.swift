@@ -45,8 +45,16 @@ class LoopWork {
 /// Work given as a closure.
 final class ClosureWork: LoopWork {
     private let body: (EventLoop) -> Void
-    init(_ body: @escaping (EventLoop) -> Void) { self.body = body }
+    private let otherwise: (() -> Void)?
+
+    /// - Parameter otherwise: called instead, on any thread, when the loop has ended, perhaps long after the post: the work may have
+    ///   waited for memory until then.
+    init(_ body: @escaping (EventLoop) -> Void, otherwise: (() -> Void)? = nil) {
+        self.body = body
+        self.otherwise = otherwise
+    }
     override func run(on loop: EventLoop) { body(loop) }
+    override func reject(_ why: TransportError.Code) { otherwise?() }
 }
 
 /// Work that somebody outside the library gave.

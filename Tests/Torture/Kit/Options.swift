@@ -16,6 +16,8 @@ struct Options: Sendable {
     var seeds: ClosedRange<UInt64>?
     /// Each of them twice.
     var isRepeated = false
+    /// The first bad one is the last.
+    var endsAtFirst = false
     /// What happened is printed, whatever it was.
     var isTraced = false
 
@@ -30,6 +32,7 @@ struct Options: Sendable {
           --seeds       A-B: that many runs in simulated networks instead, one for each seed
           --repeated    yes: each of them twice, and both must be the same
           --trace       yes: what happened is printed
+          --first       yes: the first bad run is the last
         """
 
     init(_ arguments: [String]) {
@@ -50,6 +53,7 @@ struct Options: Sendable {
                 }
                 seeds = first...last
             case ("--repeated", _, _) where value == "yes": isRepeated = true
+            case ("--first", _, _) where value == "yes": endsAtFirst = true
             case ("--trace", _, _) where value == "yes": isTraced = true
             default: Self.complain("\(name) \(value)")
             }

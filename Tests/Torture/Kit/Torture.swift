@@ -8,7 +8,10 @@ public enum Torture {
         let options = Options(CommandLine.arguments)
         if let seeds = options.seeds {
             exit(
-                await Campaign(seeds: seeds, isRepeated: options.isRepeated, isTraced: options.isTraced).execute()
+                await Campaign(
+                    seeds: seeds, isRepeated: options.isRepeated, isTraced: options.isTraced,
+                    endsAtFirst: options.endsAtFirst
+                ).execute()
                     ? 0 : 1)
         }
         say(Machine.report)

@@ -272,7 +272,8 @@ final class Epoch: @unchecked Sendable {
         var patience = 200
         while let counts = await loop.statistics() {
             var left: [String] = []
-            if counts.openEndpoints > 0 { left.append("\(counts.openEndpoints) endpoints open") }
+            // A peer whose last word was lost says nothing more.
+            if counts.openEndpoints > 0, !run.losesPackets { left.append("\(counts.openEndpoints) endpoints open") }
             if counts.queuedBytes != 0 { left.append("\(counts.queuedBytes) bytes queued") }
             if counts.receiveMemory > Self.quietReceiveMemory {
                 left.append("\(counts.receiveMemory) bytes of receive memory")

@@ -26,6 +26,10 @@ final class Run: @unchecked Sendable {
     let isStormy: Bool
     /// A reset may never arrive: then the other side waits for ever, as it would in the world.
     let losesPackets: Bool
+    /// A write that has to be brought to another thread may be refused for want of memory, there and then.
+    let refusesMemory: Bool
+    /// The kernel may forget to say what became of a send.
+    let losesCompletions: Bool
     let report: Report
     private let books = Mutex(Books())
     private let deadline = Atomic<UInt64>(.max)
@@ -35,13 +39,16 @@ final class Run: @unchecked Sendable {
 
     init(
         _ engine: Engine, _ options: Options, in setting: Setting = Setting(), isStormy: Bool = false,
-        losesPackets: Bool = false, report: Report? = nil
+        losesPackets: Bool = false,
+        refusesMemory: Bool = false, losesCompletions: Bool = false, report: Report? = nil
     ) {
         self.engine = engine
         self.options = options
         self.setting = setting
         self.isStormy = isStormy
         self.losesPackets = losesPackets
+        self.refusesMemory = refusesMemory
+        self.losesCompletions = losesCompletions
         self.report = report ?? Report(title: "\(engine.rawValue) seed \(options.seed)")
     }
 
@@ -114,6 +121,8 @@ final class Run: @unchecked Sendable {
             // Time to look at its sockets in between.
             switch count {
             case 1 where losesPackets && session.mayHaveLostItsReset: session.abort()
+            // Ended by force, and there all the same.
+            case 2 where losesPackets && session.mayHaveLostItsReset: session.hang()
             case 1: session.hang()
             case 3: session.abort()
             case 3 + options.patience: session.giveUp()

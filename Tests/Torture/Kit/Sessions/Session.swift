@@ -248,7 +248,7 @@ final class Session: @unchecked Sendable {
                 let hasLeft = hasLeft(side.other)
                 let terms = Terms(
                     isWhole: excuses.isEmpty && !hasLeft, canTellReset: !listener.isUnix,
-                    isExact: !holdsWrites[side.rawValue].value)
+                    isExact: !holdsWrites[side.rawValue].value && !epoch.run.losesCompletions)
                 for fault in outgoing(side).verdict(terms) {
                     self.fault(fault.kind, "from the \(side): \(fault.detail)")
                 }

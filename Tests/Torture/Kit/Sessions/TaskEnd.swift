@@ -92,7 +92,8 @@ struct TaskEnd: Sendable {
         await withTaskGroup { tasks in
             for number in 0...plan.lanes {
                 let lane = Lane(
-                    session: session, side: side, channel: channel, number: number, isAlone: plan.lanes == 0,
+                    session: session, side: side, channel: channel, number: number,
+                    isAlone: plan.lanes == 0 && !session.epoch.run.refusesMemory,
                     hasScrambler: profile.hasScrambler)
                 let random = Random(start.next())
                 tasks.addTask { await lane.run(random, awaits: true) }
@@ -104,7 +105,7 @@ struct TaskEnd: Sendable {
     ///
     /// Nor with a peer that stops reading while it is not read from: both would wait for the other.
     private func isEcho(_ plan: EndPlan) -> Bool {
-        plan.isEcho && plan.lanes == 0 && !profile.hasScrambler
+        plan.isEcho && plan.lanes == 0 && !profile.hasScrambler && !session.epoch.run.refusesMemory
             && !(side == .client && session.listener.channel.hasBackPressure)
     }
 

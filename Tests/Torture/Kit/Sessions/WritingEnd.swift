@@ -140,7 +140,9 @@ struct Lane: Sendable {
         let census = Census.Member(.promise)
         let completion: @Sendable (WriteResult) -> Void = { [session, side, channel] result in
             withExtendedLifetime(census) {}
-            if !channel.eventLoop.isCurrent, !session.epoch.isShuttingDown {
+            // What could not be brought to the loop is refused where it was written.
+            let isRefused = result?.code == .outOfMemory
+            if !channel.eventLoop.isCurrent, !session.epoch.isShuttingDown, !isRefused {
                 session.fault("completion off its loop", "#\(index)")
             }
             session.told(side, index..<index + 1, result)

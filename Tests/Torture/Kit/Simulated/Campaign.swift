@@ -8,7 +8,7 @@ struct Campaign: Sendable {
     /// Each seed twice: both runs must be the same.
     var isRepeated = false
     var isTraced = false
-    var isQuiet = false
+    var endsAtFirst = false
 
     func execute() async -> Bool {
         var bad: [UInt64] = []
@@ -19,7 +19,7 @@ struct Campaign: Sendable {
         for seed in seeds {
             var run = SimulatedRun(seed: seed)
             run.isTraced = isTraced
-            if !isQuiet { announce(seed) }
+            announce(seed)
             let outcome = await run.execute()
             var problems = outcome.problems
             if isTraced { say(outcome.trace) }
@@ -45,6 +45,7 @@ struct Campaign: Sendable {
             for line in problems { say(line) }
             if !isTraced { say(outcome.trace) }
             say("again: make sim SEED=\(seed)")
+            if endsAtFirst { break }
         }
         let seconds = (ContinuousClock.now - begin) / .seconds(1)
         say(

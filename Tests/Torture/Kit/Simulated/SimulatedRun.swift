@@ -59,7 +59,8 @@ struct SimulatedRun: Sendable {
         options.patience = 400
         let run = Run(
             engine, options, in: Setting(servers: servers, clients: clients), isStormy: weather.isStormy,
-            losesPackets: weather.losesPackets, report: report
+            losesPackets: weather.losesPackets, refusesMemory: weather.has("failing allocations"),
+            losesCompletions: weather.has("dropped completions"), report: report
         )
         let raging = Task { await weather.rage(in: network, servers, clients) }
         let epoch = Epoch(run, number: seed, sessions: sessions, concurrent: concurrent) {

@@ -79,8 +79,10 @@ struct Weather: Sendable {
     /// What is sent may never arrive.
     var losesPackets: Bool {
         catastrophes.contains(.partition) || catastrophes.contains(.loss)
-            || parts[Self.kinds.firstIndex { $0.name == "lost packets" }!] > 0
+            || has("lost packets")
     }
+
+    func has(_ kind: String) -> Bool { parts[Self.kinds.firstIndex { $0.name == kind }!] > 0 }
 
     var names: [String] {
         zip(Self.kinds, parts).compactMap { $1 > 0 ? $0.name : nil } + catastrophes.map { "\($0)" }
