@@ -3,6 +3,14 @@
 # A crash must end a run with its message, not leave the backtracer waiting.
 export SWIFT_BACKTRACE = enable=no
 
+# Warnings are errors.
+STRICT = -Xswiftc -warnings-as-errors -Xcc -Werror
+# For the C core the compiler's own sanitizer is enough, and trapping needs no runtime. SwiftPM has no such sanitizer for Swift.
+UNDEFINED = -Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability
+# What the tests are built with, and what else looks at the library in a build of its own: .ci/run has one strict build for all.
+FLAGS =
+CHECKED = --scratch-path .build-check
+
 SANITIZED = swift $(1) --disable-default-traits -c release -Xswiftc -enable-testing
 
 # Torture: how long on each engine, and further arguments such as --seed 1 or --engine epoll.
@@ -10,7 +18,7 @@ SECONDS = 60
 TORTURE = swift build --product torture -c release
 TORTURE_ARGUMENTS =
 
-.PHONY: help bench test test-without-uring check dependencies format rooms warnings holes readme docs asan tsan ubsan torture torture-asan torture-tsan kernels
+.PHONY: help bench test test-without-uring check dependencies format rooms warnings holes packages readme docs asan tsan ubsan torture torture-asan torture-tsan kernels
 
 help:
 	@echo 'make bench   an echo service on SwiftTransport beside SwiftNIO and hand-written C: about two minutes after the build'
@@ -33,7 +41,7 @@ bench: dependencies
 # Only optimised code is free of allocations and reference counts; a scratch path of its own keeps the two builds from
 # undoing each other.
 test: dependencies
-	swift test
+	swift test $(FLAGS)
 	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests|MisuseTests' \
 		--scratch-path .build-release
 	.build-release/release/torture --seeds 1-2000 --repeated yes
@@ -42,9 +50,9 @@ test: dependencies
 test-without-uring: dependencies
 	mkdir -p .build
 	clang -O2 -Wall -o .build/without-io-uring Scripts/without-io-uring.c
-	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test
+	SWIFT_TRANSPORT_EXPECT_NO_URING=1 .build/without-io-uring swift test $(FLAGS)
 
-check: format rooms warnings holes readme docs asan tsan ubsan
+check: format rooms warnings holes packages readme docs asan tsan ubsan
 
 # The version is part of the format: others lay some things out differently.
 CLANG_FORMAT = clang-format-19
@@ -62,11 +70,17 @@ rooms:
 	@Scripts/rooms
 
 warnings: dependencies
-	swift build --build-tests --scratch-path .build-check -Xswiftc -warnings-as-errors -Xcc -Werror
+	swift build --build-tests $(CHECKED) $(STRICT)
 
 # What would let two threads at a handler or a context: the compiler must refuse it.
 holes: dependencies
-	Scripts/holes --scratch-path .build-check
+	Scripts/holes $(CHECKED)
+
+# The packages of their own.
+packages: dependencies
+	swift build --package-path Benchmarks
+	swift build --package-path Examples
+	swift build --package-path Tests/Scenarios
 
 # Every listing of the README and the articles, as it stands there.
 readme: dependencies
@@ -74,7 +88,7 @@ readme: dependencies
 
 # Comments and articles, by the toolchain's docc. A warning is an error.
 docs: dependencies
-	Scripts/documentation
+	Scripts/documentation $(CHECKED)
 
 # Optimised, because the accesses of debug builds happen in the uninstrumented standard library. Without jemalloc, which
 # no sanitizer supports. Leaks are not looked for: XCTest has some of its own.
@@ -89,10 +103,8 @@ tsan: dependencies
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Scripts/tsan.supp LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-sees.so \
 		$(call SANITIZED,test --skip-build) --sanitize=thread --scratch-path .build-tsan
 
-# SwiftPM has no such sanitizer for Swift; for the C core the compiler's is enough, and trapping needs no runtime.
 ubsan: dependencies
-	swift test --disable-default-traits --scratch-path .build-ubsan \
-		-Xcc -fsanitize=undefined,nullability -Xcc -fsanitize-trap=undefined,nullability
+	swift test --disable-default-traits --scratch-path .build-ubsan $(UNDEFINED)
 
 # Services at random in simulated networks, everything that happens decided by a seed: SEEDS of them from FROM on, or the one SEED,
 # which is what a failure prints.
@@ -136,9 +148,9 @@ kernels:
 check: api-check
 api-check: dependencies
 	@Scripts/dependencies api
-	Scripts/public-api check --scratch-path .build-check
+	Scripts/public-api check $(CHECKED)
 
 # Renews the list. What changed in it belongs into CHANGELOG.md.
 api: dependencies
 	@Scripts/dependencies api
-	Scripts/public-api renew --scratch-path .build-check
+	Scripts/public-api renew $(CHECKED)
