@@ -4,7 +4,7 @@ internal import CTransport
 /// out. The compiler sees to it that they do not outlive the call.
 ///
 /// Look at them through ``span``, send them on with ``ChannelContext/write(_:tag:)-(ReadBytes,_)``, or keep them with
-/// ``take()``.
+/// ``take()``. `String(bytes)`, `[UInt8](bytes)` and `array.append(contentsOf: bytes)` copy them.
 public struct ReadBytes: ~Escapable {
     let start: UnsafeRawPointer
     /// The number of bytes. 0 only when a handler has passed on an empty buffer: received bytes are at least one.

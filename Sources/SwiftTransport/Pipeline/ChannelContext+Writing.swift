@@ -41,6 +41,12 @@ extension ChannelContext {
 
     /// Queues a copy of `bytes`.
     ///
+    /// The span of a property of the handler's own is refused by the compiler, because whoever is called back could change the
+    /// property meanwhile; that of a constant is not, and nothing is copied for it:
+    ///
+    ///     let output = output
+    ///     context.write(output.span.bytes)
+    ///
     /// - Parameters:
     ///   - bytes: what is written.
     ///   - tag: what ``ChannelHandler/writeCompleted(_:tag:result:)`` of this handler is called with when the write is
