@@ -25,17 +25,19 @@ extension Scenarios {
                     }.bind(host: "127.0.0.1", port: 0)
                 let peer = try await blocking { try RawSocket.connect(to: server.localAddress) }
                 let size = 64 << 20
-                startThread {
+                async let written = blocking {
                     for _ in 0..<(size >> 16) {
                         guard (try? peer.write([UInt8](repeating: 1, count: 1 << 16))) != nil else { return }
                     }
                 }
-                startThread { _ = try? peer.read(20 * 500_000) }
+                async let read = blocking { _ = try? peer.read(20 * 500_000) }
                 try await isWritten.wait(for: "the writes") { $0 }
                 for _ in 0..<100 { await group.settle() }
                 // What the loop had from the kernel when it was held back the first time, and no more.
                 let received = try #require(await group.loops[0].statistics()).receivedBytes
                 #expect(received <= UInt64(2 * InboundBridge.high + (2 << 20)))
+                for connection in connections.value { connection.channel.close(.reset) }
+                _ = try await (written, read)
                 peer.close()
             }
         }
