@@ -7,8 +7,8 @@ extension Scenarios {
         /// Fails when the scenarios skipped io_uring although this kernel ought to have it, and when they were told that
         /// it is missing but it is not. `SWIFT_TRANSPORT_EXPECT_NO_URING=1` says that it is forbidden here on purpose.
         @Test func uringIsSkippedOnlyWhereItIsForbidden() {
-            #expect(Machine.hasURing != Engine.isURingExpectedMissing, "\(Machine.report)")
-            #expect((Machine.uringFailure == nil) == Machine.hasURing)
+            #expect(Engine.uring.isAvailable != Engine.isURingExpectedMissing, "\(Engine.report)")
+            #expect((Engine.uring.failure == nil) == Engine.uring.isAvailable)
         }
 
         /// The engine asked for is the engine that runs; the scenarios would otherwise test one engine twice.

@@ -38,7 +38,7 @@ extension Scenarios {
             private let kept: Watched<[Buffer]>
             init(_ kept: Watched<[Buffer]>) { self.kept = kept }
             func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
-                let pieces = [bytes.take(), bytes[2..<4].take(), bytes[4..<100].take(), bytes[9..<9].take()]
+                let pieces = [Buffer(bytes), Buffer(bytes[2..<4]), Buffer(bytes[4..<100]), Buffer(bytes[9..<9])]
                 kept.update { $0 += pieces }
                 context.write(bytes[0..<2])
                 context.writeAndFlush(bytes)
@@ -65,7 +65,7 @@ extension Scenarios {
                 init(_ kept: Watched<[Buffer]>) { self.kept = kept }
                 func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
                     guard bytes.count > 8192 else { return }
-                    let pieces = [bytes.take(), bytes[100..<bytes.count].take(), bytes[0..<10].take()]
+                    let pieces = [Buffer(bytes), Buffer(bytes[100..<bytes.count]), Buffer(bytes[0..<10])]
                     kept.update { $0 += pieces }
                 }
             }

@@ -69,7 +69,7 @@ private final class StyledEcho: ChannelHandler {
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
         switch style {
         case .lent: context.write(bytes)
-        case .taken: context.write(bytes.take())
+        case .taken: context.write(Buffer(bytes))
         case .copied: context.write(Buffer(copying: bytes.span))
         case .span: context.write(bytes.span)
         }

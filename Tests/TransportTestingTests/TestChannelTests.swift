@@ -260,7 +260,7 @@ import TransportTesting
         let to: TestChannel
         init(to: TestChannel) { self.to = to }
         func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
-            try? to.peer.send(bytes.take())
+            try? to.peer.send(Buffer(bytes))
         }
     }
 

@@ -78,7 +78,7 @@ final class Capitals: ChannelHandler {
 
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
         wasHeard = true
-        frames.append(bytes.take())
+        frames.append(Buffer(bytes))
         do {
             while let request = try frames.next() { context.write(Frames.frame(Buffer(String(request).uppercased()))) }
         } catch { context.close(.reset) }

@@ -18,7 +18,7 @@ extension Channel {
     }
 
     /// Queues lent bytes, as ``ChannelContext/write(_:tag:)-(ReadBytes,_)`` does; for a channel of another loop they are kept
-    /// as ``ReadBytes/take()`` does.
+    /// as ``Buffer/init(_:)-(ReadBytes)`` does.
     ///
     /// - Parameters:
     ///   - bytes: what is written.
@@ -126,7 +126,7 @@ extension Channel {
     }
 
     private func put(_ bytes: ReadBytes, _ completion: WriteCompletion, flush: Bool) {
-        guard isOnLoop else { return post(.bytes(bytes.take()), completion, flush: flush) }
+        guard isOnLoop else { return post(.bytes(Buffer(bytes)), completion, flush: flush) }
         _ = write(lent: bytes, completion, from: own.last)
         if flush { flushFromTail() }
     }

@@ -2,7 +2,7 @@ internal import Glibc
 
 /// Bytes somebody owns: immutable, cheap to copy (a reference), safe to hand to any thread.
 ///
-/// Received bytes become a `Buffer` by ``ReadBytes/take()``, as a rule without a copy. The memory goes back when the last
+/// Received bytes become a `Buffer` by ``Buffer/init(_:)-(ReadBytes)``, as a rule without a copy. The memory goes back when the last
 /// copy of the buffer is gone.
 ///
 ///     let greeting = Buffer("hello\n")

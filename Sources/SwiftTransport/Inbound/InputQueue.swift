@@ -30,7 +30,7 @@ struct InputQueue {
         guard bytes.count > 0 else { return }
         if bytes.count > Self.smallLimit || isEmpty {
             block = nil
-            let buffer = bytes.take()
+            let buffer = Buffer(bytes)
             append(Piece(buffer: buffer, cost: buffer.count + Self.overhead))
         } else if let block, block.used + bytes.count <= Self.blockSize {
             join(bytes, to: block.storage, at: block.used)

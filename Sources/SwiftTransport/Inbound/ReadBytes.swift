@@ -4,7 +4,7 @@ internal import CTransport
 /// out. The compiler sees to it that they do not outlive the call.
 ///
 /// Look at them through ``span``, send them on with ``ChannelContext/write(_:tag:)-(ReadBytes,_)``, or keep them with
-/// ``take()``. `String(bytes)`, `[UInt8](bytes)` and `array.append(contentsOf: bytes)` copy them.
+/// ``Buffer/init(_:)-(ReadBytes)``. `String(bytes)`, `[UInt8](bytes)` and `array.append(contentsOf: bytes)` copy them.
 public struct ReadBytes: ~Escapable {
     let start: UnsafeRawPointer
     /// The number of bytes. 0 only when a handler has passed on an empty buffer: received bytes are at least one.
@@ -49,7 +49,7 @@ public struct ReadBytes: ~Escapable {
     /// The bytes of `range` (offsets from 0), lent for as long. What lies outside is left out.
     ///
     ///     context.write(bytes[0..<4])
-    ///     let body = bytes[4..<bytes.count].take()
+    ///     let body = Buffer(bytes[4..<bytes.count])
     public subscript(range: Range<Int>) -> ReadBytes {
         @_lifetime(copy self)
         get { ReadBytes(range.clamped(to: 0..<count), of: self) }
@@ -70,20 +70,26 @@ public struct ReadBytes: ~Escapable {
     ) throws(Failure) -> R {
         try body(UnsafeRawBufferPointer(start: start, count: count))
     }
+}
 
-    /// Keeps the bytes beyond the call.
+extension Buffer {
+    /// Keeps lent bytes beyond the call.
     ///
     /// What is received is not copied from ``LoopOptions/shareThreshold`` on: the buffer shares the receive memory, and the kernel gets
     /// a fresh chunk in exchange. Smaller pieces are copied out, so that one slow consumer never pins a whole chunk; so is
     /// everything while half of the loop's receive budget is out. What somebody passed on or wrote as a ``Buffer`` is never copied,
     /// what was a span or a text always.
-    public func take() -> Buffer {
-        guard count > 0 else { return Buffer() }
-        if let owner { return Buffer(owner: owner.takeUnretainedValue(), start: start, count: count) }
-        if let chunk, ct_chunk_is_worth_sharing(chunk, UInt64(count)) {
-            return Buffer(owner: BufferStorage.owner(of: chunk), start: start, count: count)
+    public init(_ bytes: borrowing ReadBytes) {
+        let (start, count) = (bytes.start, bytes.count)
+        if count == 0 {
+            self.init()
+        } else if let owner = bytes.owner {
+            self.init(owner: owner.takeUnretainedValue(), start: start, count: count)
+        } else if let chunk = bytes.chunk, ct_chunk_is_worth_sharing(chunk, UInt64(count)) {
+            self.init(owner: BufferStorage.owner(of: chunk), start: start, count: count)
+        } else {
+            self.init(copying: UnsafeRawBufferPointer(start: start, count: count))
         }
-        return Buffer(copying: UnsafeRawBufferPointer(start: start, count: count))
     }
 }
 

@@ -19,8 +19,12 @@ public enum EngineChoice: Sendable, Hashable {
 }
 
 /// What this machine can do: the result of the probe, made once per process.
-public enum Machine {
-    private static let fallback = Mutex<TransportError?>(nil)
+extension Engine {
+    /// Whether the engine works here, as this library uses it. epoll always does.
+    public var isAvailable: Bool { self == .epoll || ct_probe().pointee.uring }
+
+    /// Why the engine is not to be had; `nil` when it is.
+    public var failure: TransportError? { isAvailable ? nil : TransportError(ct_probe().pointee.failure) }
 
     /// Kernel, engine, features and the cause when io_uring is not to be had, in one line; also that a group had to do without
     /// it all the same, and why. What drives a group says ``EventLoopGroup/report``.
@@ -29,6 +33,8 @@ public enum Machine {
         return "\(probed); there was no io_uring for a group of this process, which runs on epoll (\(error))"
     }
 
+    private static let fallback = Mutex<TransportError?>(nil)
+
     static func fellBack(_ error: TransportError) { fallback.withLock { $0 = error } }
 
     /// What the probe found.
@@ -36,13 +42,5 @@ public enum Machine {
         withUnsafePointer(to: ct_probe().pointee.line) {
             $0.withMemoryRebound(to: CChar.self, capacity: 1) { String(cString: $0) }
         }
-    }
-
-    /// Whether io_uring, as this library uses it, works here.
-    public static var hasURing: Bool { ct_probe().pointee.uring }
-
-    /// Why io_uring is not to be had; `nil` when it is.
-    public static var uringFailure: TransportError? {
-        hasURing ? nil : TransportError(ct_probe().pointee.failure)
     }
 }

@@ -42,7 +42,7 @@ public final class EventLoopGroup: Sendable {
             options.engine = .only(.epoll)
             loops = try Self.start(count, options)
             engineFallback = error
-            Machine.fellBack(error)
+            Engine.fellBack(error)
         }
     }
 
@@ -58,7 +58,7 @@ public final class EventLoopGroup: Sendable {
             } else {
                 isEngineChosen ? ", as asked for" : ""
             }
-        return "\(loops.count) \(loops.count == 1 ? "loop" : "loops") on \(name)\(reason); \(Machine.probed)"
+        return "\(loops.count) \(loops.count == 1 ? "loop" : "loops") on \(name)\(reason); \(Engine.probed)"
     }
 
     private static func start(_ count: Int, _ options: LoopOptions) throws(TransportError) -> [EventLoop] {

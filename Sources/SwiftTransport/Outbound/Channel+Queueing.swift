@@ -23,7 +23,7 @@ extension Channel {
             ct_chunk_retain(chunk)
             return append(OutboundEntry(bytes.start, bytes.count, OutboundOwner.chunk(chunk), completion), queue)
         } else {
-            return appendShared(bytes.take(), completion, queue)
+            return appendShared(Buffer(bytes), completion, queue)
         }
     }
 

@@ -57,7 +57,7 @@ public struct WritePromise: ~Copyable {
     /// one write of several. Progress is no longer reported: of which write would it be?
     ///
     ///     func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
-    ///         batch.append(bytes.take())
+    ///         batch.append(Buffer(bytes))
     ///         batchPromise.join(promise)
     ///     }
     public mutating func join(_ other: consuming WritePromise) {

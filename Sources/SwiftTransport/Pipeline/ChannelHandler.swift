@@ -55,7 +55,7 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     func channelInactive(_ context: ChannelContext)
 
     /// A write on its way to the network, whether of a buffer, lent bytes, a span or a text. The bytes are lent: pass them on, write
-    /// others in their place, or keep them with ``ReadBytes/take()``, which copies nothing of what is a ``Buffer`` already. Nothing is
+    /// others in their place, or keep them with ``Buffer/init(_:)-(ReadBytes)``, which copies nothing of what is a ``Buffer`` already. Nothing is
     /// allocated for a handler that only looks.
     ///
     /// The promise goes with the bytes: hand it on to their write, join it with that of others, or complete it. See

@@ -14,10 +14,10 @@ extension Scenarios {
                     unsetenv("SWIFT_TRANSPORT_ENGINE")
                     let group = try EventLoopGroup(loops: 2)
                     #expect(group.loops.map(\.engine) == [.epoll, .epoll])
-                    #expect(!Machine.hasURing)
-                    #expect(Machine.report.contains("epoll"))
-                    #expect(Machine.report.contains("seccomp"))
-                    #expect(group.report == "2 loops on epoll; \(Machine.report)")
+                    #expect(!Engine.uring.isAvailable)
+                    #expect(Engine.report.contains("epoll"))
+                    #expect(Engine.report.contains("seccomp"))
+                    #expect(group.report == "2 loops on epoll; \(Engine.report)")
                     let server = try await ServerBootstrap(group: group).childHandlers { [EchoHandler()] }
                         .bind(host: "127.0.0.1", port: 0)
                     let correct = try await blocking {
@@ -48,19 +48,19 @@ extension Scenarios {
                         #expect(text.contains("seccomp"))
                         #expect(text.contains("kernel.io_uring_disabled"))
                     }
-                    #expect(Machine.uringFailure == error)
+                    #expect(Engine.uring.failure == error)
                 }
             }
         }
 
         /// Memory for the probe's small ring but not for those of the loops. All of them get epoll then, and the
         /// group says why; who asks for io_uring is told what to raise.
-        @Test(.enabled(if: Machine.hasURing)) func tooLittleLockedMemoryMeansEpoll() async {
+        @Test(.enabled(if: Engine.uring.isAvailable)) func tooLittleLockedMemoryMeansEpoll() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     try LockedMemory.limit(to: 512 * 1024)
                     unsetenv("SWIFT_TRANSPORT_ENGINE")
-                    #expect(Machine.hasURing)
+                    #expect(Engine.uring.isAvailable)
                     var options = LoopOptions()
                     options.engine = .only(.uring)
                     let error = await expectError(.outOfMemory, .ioUringSetup, ENOMEM) {
@@ -70,7 +70,7 @@ extension Scenarios {
                     let group = try EventLoopGroup(loops: 3)
                     #expect(group.loops.map(\.engine) == [.epoll, .epoll, .epoll])
                     #expect(group.engineFallback == error)
-                    for report in [group.report, Machine.report] {
+                    for report in [group.report, Engine.report] {
                         #expect(report.contains("epoll") && report.contains("ulimit -l"), "\(report)")
                     }
                     #expect(group.report.hasPrefix("3 loops on epoll, because "))
@@ -88,7 +88,7 @@ extension Scenarios {
         }
 
         /// Memory for some of the loops, but not for all: those that had started end again.
-        @Test(.enabled(if: Machine.hasURing)) func noLoopIsLeftRunning() async {
+        @Test(.enabled(if: Engine.uring.isAvailable)) func noLoopIsLeftRunning() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     try LockedMemory.limit(to: 4 << 20)
@@ -115,10 +115,10 @@ extension Scenarios {
                     setenv("SWIFT_TRANSPORT_ENGINE", "epoll", 1)
                     let group = try EventLoopGroup(loops: 1)
                     #expect(group.loops[0].engine == .epoll)
-                    #expect(group.report == "1 loop on epoll, as asked for; \(Machine.report)")
+                    #expect(group.report == "1 loop on epoll, as asked for; \(Engine.report)")
                     await group.shutdown()
                     setenv("SWIFT_TRANSPORT_ENGINE", "uring", 1)
-                    if Machine.hasURing {
+                    if Engine.uring.isAvailable {
                         let group = try EventLoopGroup(loops: 1)
                         #expect(group.loops[0].engine == .uring)
                         await group.shutdown()

@@ -111,7 +111,7 @@ extension Scenarios {
                         EmptySource(),
                         RecordingHandler(log) {
                             $0.onRead = { context, bytes in
-                                kept.update { $0 += [bytes.count, bytes.span.byteCount, bytes.take().count] }
+                                kept.update { $0 += [bytes.count, bytes.span.byteCount, Buffer(bytes).count] }
                                 context.write(bytes, tag: 7)
                                 context.flush()
                             }

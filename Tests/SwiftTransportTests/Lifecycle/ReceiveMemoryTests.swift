@@ -16,7 +16,7 @@ extension Scenarios {
                     [
                         RecordingHandler {
                             $0.onRead = { _, bytes in
-                                let buffer = bytes.take()
+                                let buffer = Buffer(bytes)
                                 kept.update { $0 = buffer }
                             }
                         }

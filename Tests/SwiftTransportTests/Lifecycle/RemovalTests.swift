@@ -227,7 +227,7 @@ private final class Station: ChannelHandler, @unchecked Sendable {
     }
     func channelActive(_ context: ChannelContext) { saw(.active, context) { $0.fireChannelActive() } }
     func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
-        let buffer = bytes.take()
+        let buffer = Buffer(bytes)
         saw(.read, context) { $0.fireChannelRead(buffer) }
     }
     func channelReadComplete(_ context: ChannelContext) { saw(.readComplete, context) { $0.fireChannelReadComplete() } }

@@ -8,8 +8,8 @@ extension Engine: CustomTestStringConvertible {
     /// Ends the test case, by name and with the reason, when this machine does not have the engine. That it must not
     /// happen where the kernel has it is `EngineTests`' business.
     func require() throws {
-        guard self == .uring, !Machine.hasURing else { return }
-        try Test.cancel("SKIPPED on io_uring: \(Machine.report)")
+        guard self == .uring, !Engine.uring.isAvailable else { return }
+        try Test.cancel("SKIPPED on io_uring: \(Engine.report)")
     }
 
     /// Set where io_uring is known to be forbidden, such as under Docker's seccomp profile.

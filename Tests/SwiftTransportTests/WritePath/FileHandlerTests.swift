@@ -9,7 +9,7 @@ extension WritePath {
         private final class Sealer: ChannelHandler {
             static let interests: ChannelEvents = [.write]
             func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
-                context.write(Sealer.seal(bytes.take()), promise: promise)
+                context.write(Sealer.seal(Buffer(bytes)), promise: promise)
             }
             func write(_ context: ChannelContext, _ file: FileRegion, promise: consuming WritePromise) {
                 do throws(TransportError) {

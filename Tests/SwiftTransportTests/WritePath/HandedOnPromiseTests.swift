@@ -29,7 +29,7 @@ extension WritePath {
         private final class Dropper: ChannelHandler {
             static let interests: ChannelEvents = [.write]
             func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
-                if String(bytes.take()).hasPrefix("!") { context.write(bytes, promise: promise) }
+                if String(bytes).hasPrefix("!") { context.write(bytes, promise: promise) }
             }
             func write(_ context: ChannelContext, message: any Sendable, promise: consuming WritePromise) {}
         }

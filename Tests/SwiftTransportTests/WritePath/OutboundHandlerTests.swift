@@ -11,7 +11,7 @@ extension WritePath {
             let letter: String
             init(_ letter: String) { self.letter = letter }
             func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
-                context.write(letter + String(bytes.take()), promise: promise)
+                context.write(letter + String(bytes), promise: promise)
             }
         }
 

@@ -162,7 +162,7 @@ extension WritePath {
         }
 
         /// netty#15699: where no memory may be locked the kernel answers ENOMEM: the same bytes go again with a copy.
-        @Test(.enabled(if: Machine.hasURing)) func withoutLockedMemoryBytesAreCopied() async {
+        @Test(.enabled(if: Engine.uring.isAvailable)) func withoutLockedMemoryBytesAreCopied() async {
             await #expect(processExitsWith: .success) {
                 await inChild {
                     // Enough for a ring, and not for what is sent.

@@ -14,11 +14,11 @@ public enum Torture {
                 ).execute()
                     ? 0 : 1)
         }
-        say(Machine.report)
+        say(Engine.report)
         say("seed \(options.seed)")
         var isClean = true
         for engine in options.engines {
-            if engine == .uring, !Machine.hasURing {
+            if engine == .uring, !Engine.uring.isAvailable {
                 say("\(engine.rawValue): not to be had here")
                 continue
             }

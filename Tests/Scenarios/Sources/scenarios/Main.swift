@@ -10,7 +10,7 @@ struct Main {
     static func main() async {
         let arguments = CommandLine.arguments.dropFirst()
         if arguments.first == "probe" {
-            print(Machine.report)
+            print(Engine.report)
             return
         }
         guard let engine = arguments.first.flatMap(Engine.init(rawValue:)) else {

@@ -6,7 +6,7 @@ import Testing
 @Suite(.timeLimit(.minutes(2)))
 enum WritePath {
     /// Every engine this machine has; `ProbeTests` of the core reports one that is missing.
-    static let engines: [Engine] = Machine.hasURing ? [.uring, .epoll] : [.epoll]
+    static let engines: [Engine] = Engine.uring.isAvailable ? [.uring, .epoll] : [.epoll]
 
     /// Bytes that show it when one is lost, doubled or out of place.
     static func bytes(_ count: Int, seed: Int = 0) -> [UInt8] {

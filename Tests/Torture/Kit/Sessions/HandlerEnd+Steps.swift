@@ -136,7 +136,7 @@ extension HandlerEnd {
         } else if random.flip() {
             context.write(bytes)
         } else {
-            context.write(bytes.take())
+            context.write(Buffer(bytes))
         }
         if mayWrite, context.channel.isActive, !profile.hasScrambler { session.outgoing(side).accepted(range) }
     }

@@ -136,7 +136,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     /// Takes bytes out of the call and looks at them again later: nobody may have touched them.
     private func keep(_ bytes: ReadBytes) {
-        let buffer = bytes.take()
+        let buffer = Buffer(bytes)
         kept.append((buffer, Self.sum(buffer)))
     }
 

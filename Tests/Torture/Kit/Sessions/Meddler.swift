@@ -50,9 +50,9 @@ final class Meddler: ChannelHandler, @unchecked Sendable {
         check(context)
         meddle(context)
         switch random.below(4) {
-        case 0: context.fireChannelRead(bytes.take())
+        case 0: context.fireChannelRead(Buffer(bytes))
         case 1 where bytes.count > 1:
-            let buffer = bytes.take()
+            let buffer = Buffer(bytes)
             let middle = random.between(1, buffer.count - 1)
             context.fireChannelRead(buffer[0..<middle])
             context.fireChannelRead(buffer[middle..<buffer.count])

@@ -44,7 +44,7 @@ final class Scrambler: ChannelHandler, @unchecked Sendable {
             hasGreeted = true
             context.write(bytes, promise: promise)
         } else {
-            scramble(context, bytes.take(), promise: promise)
+            scramble(context, Buffer(bytes), promise: promise)
         }
     }
 
