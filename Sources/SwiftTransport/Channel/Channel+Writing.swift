@@ -1,5 +1,4 @@
 internal import CTransport
-internal import Synchronization
 
 // Writing, as everybody may do it: the same six kinds of content as a handler has through its context, which ends in the same
 // queue. Returns at once; who wants to wait sends (``send(_:flush:)-(Buffer,_)``). Any thread.
@@ -146,28 +145,6 @@ extension Channel {
         if flush { flushFromTail() }
     }
 
-    /// Counted at once, so that a writer on another thread that watches isWritable cannot run ahead of the loop.
-    private func post(_ content: WriteContent, _ completion: WriteCompletion, flush: Bool) {
-        let size = content.weight &+ WaterMark.entryOverhead.bytes
-        let isTaken = announce(size)
-        // Refused, it travels all the same, without its content: promises are kept on the loop, and in order.
-        let work = RemoteWrite(
-            channel: self, isTaken ? content : nil, completion, size: isTaken ? size : 0, flush: flush)
-        eventLoop.post(work)
-    }
-
-    /// Counts a write on its way to the loop. False, and not counted, when it would exceed the hard limit. Any thread.
-    func announce(_ size: Int) -> Bool {
-        let before = remotePending.wrappingAdd(size, ordering: .sequentiallyConsistent).oldValue &+ levels.pending
-        // Before the loop can get to this write: it tells the handlers when it has caught up (netty#4739).
-        if before &+ size > levels.high { isAheadOfLoop.store(true, ordering: .sequentiallyConsistent) }
-        if before > 0, before &+ size > levels.hardLimit {
-            remotePending.wrappingSubtract(size, ordering: .relaxed)
-            return false
-        }
-        return true
-    }
-
     /// As from behind the last handler. The channel's loop.
     @discardableResult
     func writeFromTail(_ buffer: Buffer, _ completion: WriteCompletion) -> WriteHandle {
@@ -254,39 +231,4 @@ enum WriteContent {
         case .message: 0
         }
     }
-}
-
-/// A write on its way to the channel's loop.
-private final class RemoteWrite: LoopWork {
-    private let channel: Channel
-    private let content: WriteContent?
-    private let completion: WriteCompletion
-    private let size: Int
-    private let flush: Bool
-
-    init(channel: Channel, _ content: WriteContent?, _ completion: WriteCompletion, size: Int, flush: Bool) {
-        self.channel = channel
-        self.content = content
-        self.completion = completion
-        self.size = size
-        self.flush = flush
-    }
-
-    override func run(on loop: EventLoop) {
-        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        if let content {
-            channel.writeFromTail(content, completion)
-        } else {
-            channel.refuse(completion, TransportError(.outboundQueueFull))
-        }
-        if flush { channel.flushFromTail() }
-        channel.caughtUp()
-    }
-
-    override func reject(_ why: TransportError.Code) {
-        channel.remotePending.wrappingSubtract(size, ordering: .relaxed)
-        completion.complete(TransportError(why))
-    }
-
-    override var mustArrive: Bool { false }
 }

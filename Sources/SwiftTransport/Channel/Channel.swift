@@ -21,6 +21,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
     let remotePending = Atomic<Int>(0)
     /// Another thread may have seen the channel unwritable for what is on its way to the loop.
     let isAheadOfLoop = Atomic<Bool>(false)
+    /// A write of another thread that nobody waits for was refused on its way: the channel ends.
+    let hasMissedWrite = Atomic<Bool>(false)
     let levels: ChannelLevels
 
     /// What is the loop's alone. One value, so that one promise covers it: no access to it spans a call into user code.

@@ -13,7 +13,8 @@ internal import Synchronization
 ///
 /// Nobody is told how such a write ended. So a member that does not keep up is closed when its queue is at its hard limit, as by every
 /// write that nobody waits for; a condition such as `isWritable` leaves it out before. On its way to another loop a broadcast counts
-/// in no channel's limits.
+/// in no channel's limits, but once in what may be on its way to that loop (``LoopOptions/outboundBudget``). A loop that is so far
+/// behind that this is used up gets no more of them, and its members are closed, whatever the condition says.
 public final class ChannelGroup: Sendable {
     private struct State {
         var members = Members()
@@ -117,22 +118,22 @@ public final class ChannelGroup: Sendable {
     ///   - buffer: what is written.
     ///   - condition: which members get it, asked on the loop of each when it is its turn. Default: all.
     public func write(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
-        each(where: condition) { $0.write(buffer) }
+        each(buffer.count, where: condition) { $0.write(buffer) }
     }
 
     /// Queues `buffer` on every member and has it sent: see ``write(_:where:)``.
     public func writeAndFlush(_ buffer: Buffer, where condition: (@Sendable (Channel) -> Bool)? = nil) {
-        each(where: condition) { $0.writeAndFlush(buffer) }
+        each(buffer.count, where: condition) { $0.writeAndFlush(buffer) }
     }
 
     /// Queues a message that a handler of each member turns into bytes: see ``write(_:where:)``.
     public func write(message: any Sendable, where condition: (@Sendable (Channel) -> Bool)? = nil) {
-        each(where: condition) { $0.write(message: message) }
+        each(0, where: condition) { $0.write(message: message) }
     }
 
     /// Queues a message on every member and has it sent: see ``write(message:where:)``.
     public func writeAndFlush(message: any Sendable, where condition: (@Sendable (Channel) -> Bool)? = nil) {
-        each(where: condition) { $0.writeAndFlush(message: message) }
+        each(0, where: condition) { $0.writeAndFlush(message: message) }
     }
 
     /// Has everything queued on the members sent at the end of the turns of their loops.
@@ -141,14 +142,23 @@ public final class ChannelGroup: Sendable {
     /// Closes every member. Returns at once; ``closed()`` waits. Default: graceful.
     public func close(_ mode: CloseMode = .graceful) { each { $0.close(mode) } }
 
+    /// - Parameter size: how many bytes are written; `nil`: nothing is.
     private func each(
-        where condition: (@Sendable (Channel) -> Bool)? = nil, _ body: @escaping @Sendable (Channel) -> Void
+        _ size: Int? = nil, where condition: (@Sendable (Channel) -> Bool)? = nil,
+        _ body: @escaping @Sendable (Channel) -> Void
     ) {
+        let weight = size.map { $0 &+ Channel.messageOverhead } ?? 0
         for part in parts() {
-            let work = GroupWork(part.channels) { channel in
+            let work = GroupWork(part.channels, weight: weight) { channel in
                 if condition?(channel) ?? true { body(channel) }
             }
-            if part.loop.isCurrent { work.run(on: part.loop) } else { part.loop.post(work) }
+            if part.loop.isCurrent {
+                work.perform()
+            } else if part.loop.announce(weight, always: size == nil) {
+                part.loop.post(work)
+            } else {
+                for channel in part.channels { channel.missWrite(.loopBudgetExhausted) }
+            }
         }
     }
 
@@ -175,19 +185,28 @@ public final class ChannelGroup: Sendable {
 /// What a group does with its members on one loop.
 private final class GroupWork: LoopWork {
     private let channels: [Channel]
+    /// What it counts on its way.
+    private let weight: Int
     private let body: (Channel) -> Void
 
-    init(_ channels: [Channel], _ body: @escaping (Channel) -> Void) {
+    init(_ channels: [Channel], weight: Int, _ body: @escaping (Channel) -> Void) {
         self.channels = channels
+        self.weight = weight
         self.body = body
     }
 
-    override func run(on loop: EventLoop) {
+    func perform() {
         for channel in channels { body(channel) }
+    }
+
+    override func run(on loop: EventLoop) {
+        loop.arrived(weight)
+        perform()
     }
 
     /// Without memory to bring it there the members' streams would have a hole that nobody knows of.
     override func reject(_ why: TransportError.Code) {
+        channels.first?.eventLoop.arrived(weight)
         if why == .outOfMemory { for channel in channels { channel.close(.reset) } }
     }
 

@@ -1,4 +1,5 @@
 internal import CTransport
+internal import Synchronization
 
 /// One thread, its connections, their timers and the tasks that run beside them.
 ///
@@ -37,6 +38,10 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     public let index: Int
     /// Which engine drives the loop.
     public let engine: Engine
+
+    /// What is on its way here in messages that carry writes. Any thread counts; it pairs with nothing, because the mailbox hands the
+    /// writes themselves over.
+    let onTheWay = Atomic<Int>(0)
 
     /// What is the thread's alone. One value, so that one promise covers it: no access to it spans a call into user code.
     @exclusivity(unchecked) var own: Own

@@ -15,7 +15,8 @@ public struct LoopOptions: Sendable {
     public var receiveBudget: ByteCount = .mebibytes(64)
 
     /// Bytes that all channels of a loop may have queued together, entries included. Default 1 GiB. A channel that has
-    /// nothing queued may always queue one write.
+    /// nothing queued may always queue one write. As much again may be on its way to the loop from other threads, in writes and
+    /// broadcasts, with 160 bytes for each of them.
     public var outboundBudget: ByteCount = .mebibytes(1024)
     /// What happens to a write beyond ``outboundBudget``: it fails with `.loopBudgetExhausted` (default), or its channel is
     /// closed too. Counted in ``LoopStatistics``.

@@ -22,7 +22,8 @@ public struct WritePromise: ~Copyable {
     public static var none: WritePromise { WritePromise(.none) }
 
     /// A closure, called once on the loop of the channel that carried the write: `nil` means that the kernel has accepted all
-    /// bytes.
+    /// bytes. Told of a refusal it may be called at once, on the thread that writes: when the loop has ended, has no memory for the
+    /// message, or is so far behind that there is no room on the way to it (``LoopOptions/outboundBudget``).
     ///
     /// - Parameters:
     ///   - progress: called, before `body`, each time the kernel took a part of the write but not all of it.
