@@ -99,11 +99,12 @@ import Testing
         try withLoop(variant) { loop in
             let (endpoint, peer) = try loop.connection(transport, receiving: false)
             let bytes = pattern(1 << 16)
-            // Beyond the kernel's first look at a window that is nearly shut (200 ms), which shuts it for good.
-            for _ in 0..<(transport == .tcp ? 50 : 1) {
-                while peer.write(bytes) > 0 {}
-                usleep(10_000)
-            }
+            // Beyond the kernel's first look at a window that is nearly shut, which shuts it for good: then it asks in vain.
+            #expect(
+                loop.reaches {
+                    while peer.write(bytes) > 0 {}
+                    return transport != .tcp || peer.windowIsShut
+                })
             #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
             loop.close(endpoint)
             #expect(loop.reaches { endpoint.isClosed })
@@ -142,5 +143,15 @@ import Testing
             let error = flooder.join()
             #expect(error == EPIPE || error == ECONNRESET)
         }
+    }
+}
+
+extension Peer {
+    /// The kernel has asked a window that is shut whether it is open again, and will ask less and less often.
+    fileprivate var windowIsShut: Bool {
+        // struct tcp_info begins with state, ca_state, retransmits, probes, backoff.
+        var info: (UInt8, UInt8, UInt8, UInt8, UInt8) = (0, 0, 0, 0, 0)
+        var length = socklen_t(MemoryLayout.size(ofValue: info))
+        return getsockopt(fd, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 && info.4 > 0
     }
 }

@@ -71,7 +71,7 @@ extension Scenarios {
                     uniqueKeysWithValues: (UInt32(0)..<4).map { ($0, Array(0..<UInt32(perThread))) })
                 #expect(received == inOrder)
                 let told = try await completions.wait(for: "all completions") {
-                    $0.values.allSatisfy { $0.count == perThread }
+                    $0.count == 4 && $0.values.allSatisfy { $0.count == perThread }
                 }
                 #expect(told == inOrder)
             }

@@ -26,10 +26,14 @@ extension Scenario {
             try await place.withServer { server, visitors in
                 for round in 1...200 {
                     let isWarm = round % 2 == 0
+                    let peer = try await blocking { try Peer(server, place.network) }
+                    if isWarm {
+                        try await blocking { try peer.write([1]) }
+                        try await eventually("the first byte of connection \(round)") {
+                            visitors.count == round && visitors.all[round - 1].bytes == [1]
+                        }
+                    }
                     try await blocking {
-                        let peer = try Peer(server, place.network)
-                        if isWarm { try peer.write([1]) }
-                        if isWarm { usleep(2000) }
                         try peer.write(pattern(99, seed: round))
                         peer.close()
                     }

@@ -8,16 +8,16 @@ extension Scenario {
                 let server = try await ServerBootstrap(group: group)
                     .childHandlers { [visitors.book(), BackPressureHandler(), Echo()] }.bind(to: place.freshAddress())
                 let peer = try await blocking { try Peer(server, place.network, receiveBuffer: 32768) }
-                var written = 0
-                var still = 0
+                try await eventually("a connection") { visitors.count == 1 }
+                let channel = visitors.all[0].channel
                 let piece = pattern(50_000)
-                // Until nothing has moved for a while: the server reads no more than it can send.
-                while still < 100 {
+                var written = 0
+                // Until nothing moves: the server reads no more than it can send.
+                try await eventually("the echo to stop") {
                     let count = peer.writeWhatFits(Array(piece[(written % piece.count)...]))
                     written += count
-                    still = count == 0 ? still + 1 : 0
                     try require(written < 64 << 20, "the server takes without end")
-                    if count == 0 { try await Task.sleep(for: .milliseconds(2)) }
+                    return count == 0 && !channel.isWritable
                 }
                 peer.shutdownOutput()
                 let echo = try await blocking { try peer.readToEnd() }
