@@ -390,14 +390,17 @@ static ssize_t call_recv(int fd, void *memory, size_t length, int flags) {
     sim_world *world = sim_here;
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
-    if (socket->unread > 0 && length > 1 && sim_chance(world, world->faults.short_receive))
-        length = 1 + sim_random_below(&world->random, (uint32_t)length - 1);
+    size_t there = length < socket->unread ? length : socket->unread;
+    bool is_short = there > 1 && sim_chance(world, world->faults.short_receive);
+    if (is_short) length = 1 + sim_random_below(&world->random, (uint32_t)there - 1);
     if (sim_chance(world, world->faults.receive_says_again)) {
         // There is more, and an edge will say so.
         sim_epoll_wake(world, &socket->file);
         return fail(EAGAIN);
     }
     int64_t result = sim_socket_receive(world, socket, flags & MSG_TRUNC ? NULL : memory, length);
+    // As if the rest had come a moment later: who gets fewer bytes than it asked for waits for the next edge (epoll(7)).
+    if (is_short) sim_epoll_wake(world, &socket->file);
     return result < 0 ? fail((int)-result) : (ssize_t)result;
 }
 
@@ -485,6 +488,13 @@ static int call_setsockopt(int fd, int level, int name, const void *value, sockl
     static const int errors[] = {ENOBUFS, ENOMEM};
     int error = chosen_error(world, world->faults.option_fails, errors, 2);
     if (error) return fail(error);
+    if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) {
+        int milliseconds;
+        if (length < sizeof milliseconds) return fail(EINVAL);
+        memcpy(&milliseconds, value, sizeof milliseconds);
+        if (milliseconds < 0) return fail(EINVAL);
+        socket->user_timeout = (uint64_t)milliseconds * SIM_MILLI;
+    }
     if (level != SOL_SOCKET) return 0;
     if (name == SO_LINGER) {
         const struct linger *linger = value;

@@ -160,10 +160,19 @@ static bool is_over(sim_world *world, sim_socket *socket) {
     return true;
 }
 
+// When it is tried again, or given up.
+static uint64_t until_next_try(sim_world *world, const sim_socket *socket) {
+    uint64_t delay = patience(world, socket, SIM_RTO_FIRST);
+    uint64_t end = socket->silent_since + socket->user_timeout;
+    return socket->user_timeout && world->now + delay > end ? (end > world->now ? end - world->now : 0) : delay;
+}
+
 static void set_timer(sim_world *world, sim_socket *socket) {
     bool waits = is_outstanding(socket) || socket->sent < socket->written;
+    if (!waits) socket->silent_since = SIM_FOREVER;
+    else if (socket->silent_since == SIM_FOREVER) socket->silent_since = world->now;
     if (waits) {
-        if (!socket->timer) start_timer(world, socket, patience(world, socket, SIM_RTO_FIRST));
+        if (!socket->timer) start_timer(world, socket, until_next_try(world, socket));
     } else if (socket->is_orphan) {
         start_timer(world, socket, SIM_ORPHAN_TIME);
     } else {
@@ -208,7 +217,8 @@ static void timer_rings(sim_world *world, sim_event *event) {
         sim_socket_free(world, socket);
         return;
     }
-    if (++socket->tries > SIM_TRIES_MAX) {
+    bool too_long = socket->user_timeout && world->now - socket->silent_since >= socket->user_timeout;
+    if (++socket->tries > SIM_TRIES_MAX || too_long) {
         world->statistics.timeouts++;
         sim_tcp_die(world, socket, ETIMEDOUT);
         return;
@@ -286,6 +296,7 @@ void sim_tcp_reset_both(sim_world *world, sim_socket *socket) {
 static void become_connected(sim_world *world, sim_socket *socket) {
     socket->state = SIM_CONNECTED;
     socket->tries = 0;
+    socket->silent_since = SIM_FOREVER;
     sim_tcp_stop_timer(world, socket);
     world->machines[socket->file.host].connections++;
     world->statistics.connections++;
@@ -349,6 +360,7 @@ static void syn_arrives(sim_world *world, sim_packet *packet) {
         child->is_bound = true;
         child->right_edge = packet->right_edge;
         child->send_buffer = listener->send_buffer;
+        child->user_timeout = listener->user_timeout;
         child->receive_buffer = listener->receive_buffer;
         child->next_queued = listener->half_open;
         listener->half_open = child;
@@ -419,6 +431,7 @@ static void acknowledged(sim_world *world, sim_socket *socket, const sim_packet 
     socket->tries = 0;
     if (moved) {
         socket->duplicates = 0;
+        socket->silent_since = SIM_FOREVER;
         sim_tcp_stop_timer(world, socket);
     } else if (is_duplicate(socket, packet) && ++socket->duplicates == 3) {
         // What is missing goes again.

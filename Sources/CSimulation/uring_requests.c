@@ -109,8 +109,8 @@ static bool receive_once(sim_world *world, sim_request *request) {
         return false;
     }
     uint32_t capacity = buffer->len;
-    if (capacity > 1 && sim_chance(world, world->faults.short_receive))
-        capacity = 1 + sim_random_below(&world->random, capacity - 1);
+    uint32_t there = capacity < socket->unread ? capacity : socket->unread;
+    if (there > 1 && sim_chance(world, world->faults.short_receive)) capacity = 1 + sim_random_below(&world->random, there - 1);
     int64_t result = sim_socket_receive(world, socket, (void *)(uintptr_t)buffer->addr, capacity);
     if (result <= 0) {
         finish(world, request, (int32_t)result, 0);

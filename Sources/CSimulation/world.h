@@ -162,7 +162,8 @@ struct sim_socket {
     uint32_t unread;
     // The timer: a retransmission, a probe, or the end of an orphan.
     sim_event *_Nullable timer;
-    uint64_t silent_since;  // nothing was acknowledged since, while something was outstanding
+    uint64_t silent_since;  // nothing was acknowledged since, while something was outstanding or waited
+    uint64_t user_timeout;  // how long that may be; 0: as long as there are tries
     uint32_t tries, duplicates;
     uint64_t last_arrival;  // of what was sent to the peer: packets of a connection keep their order
 };

@@ -14,11 +14,16 @@ final class Scheduler: @unchecked Sendable {
     private var order: UInt64 = 0
     private let start: UInt64
     private var driver: LoopDriver?
+    /// The run has ended. Who is left over may still ask for this and that, and nothing comes of it.
+    let isOver = Atomic<Bool>(false)
     /// For tasks that prefer no executor of their own.
     let executor = SimulationExecutor()
     /// Jobs from other threads: tasks that waited for something outside of the network.
     private let arrivals = Mutex<[UnownedJob]>([])
-    private static let patience: Duration = .seconds(5)
+    private let patience: Duration
+    private let stepLimit: Int
+    /// How many there were.
+    private(set) var steps = 0
 
     struct Job {
         let job: UnownedJob
@@ -29,11 +34,14 @@ final class Scheduler: @unchecked Sendable {
     private struct Sleeper {
         let deadline: UInt64
         let order: UInt64
-        let wake: () -> Void
+        /// With false when the run has ended before its time.
+        let wake: (Bool) -> Void
     }
 
-    init(_ world: OpaquePointer) {
+    init(_ world: OpaquePointer, _ options: SimulationOptions) {
         self.world = world
+        patience = options.patience
+        stepLimit = options.stepLimit
         start = sim_now(world)
     }
 
@@ -44,14 +52,16 @@ final class Scheduler: @unchecked Sendable {
         let driver = LoopDriver(
             make: { [unowned self] index, options throws(TransportError) in try self.makeLoop(index, options) },
             visit: { [unowned self] in self.visit($0) },
-            wait: { [unowned self] in self.wake(at: self.now + $0.nanoseconds, $1) })
+            wait: { [unowned self] delay, body in
+                self.wake(at: self.now + delay.nanoseconds) { if $0 { body() } }
+            })
         self.driver = driver
         sim_world_set_driver(world, driver.pointer)
         sim_world_take_jobs(
             world,
-            { context, job, delay in
+            { context, job in
                 Unmanaged<Scheduler>.fromOpaque(context!)._withUnsafeGuaranteedRef {
-                    $0.take(unsafeBitCast(job, to: UnownedJob.self), after: delay)
+                    $0.take(unsafeBitCast(job, to: UnownedJob.self))
                 }
             }, Unmanaged.passUnretained(self).toOpaque())
         sim_world_enter(world)
@@ -63,11 +73,18 @@ final class Scheduler: @unchecked Sendable {
         sim_world_set_driver(world, nil)
         driver = nil
         executor.scheduler = nil
+        isOver.store(true, ordering: .relaxed)
+        // Tasks that are left go on elsewhere.
+        for job in jobs { executor.passOn(job.job) }
+        jobs = []
+        let left = sleepers
+        sleepers = []
+        for sleeper in left { sleeper.wake(false) }
     }
 
     func assertInside() {
         precondition(
-            isInside,
+            isInside || isOver.load(ordering: .relaxed),
             "a simulated network is used from outside: only the body of its run, and what that starts, may do so")
     }
 
@@ -97,10 +114,7 @@ final class Scheduler: @unchecked Sendable {
         if let known = loops.first(where: { $0.stepped.loop === loop }) { sim_world_set_host(world, known.host) }
     }
 
-    func take(_ job: UnownedJob, after delay: UInt64 = 0) {
-        let job = Job(job: job, host: sim_world_current_host(world))
-        if delay == 0 { jobs.append(job) } else { wake(at: now + delay) { [unowned self] in self.jobs.append(job) } }
-    }
+    func take(_ job: UnownedJob) { jobs.append(Job(job: job, host: sim_world_current_host(world))) }
 
     /// From another thread.
     func arrive(_ job: UnownedJob) { arrivals.withLock { $0.append(job) } }
@@ -116,7 +130,7 @@ final class Scheduler: @unchecked Sendable {
 
     /// Nothing is left to do here. Somebody outside may have something.
     private func waitForArrivals() -> Bool {
-        let end = ContinuousClock.now + Self.patience
+        let end = ContinuousClock.now + patience
         while ContinuousClock.now < end {
             takeArrivals()
             if !jobs.isEmpty || loops.contains(where: \.isReady) { return true }
@@ -125,7 +139,7 @@ final class Scheduler: @unchecked Sendable {
         return false
     }
 
-    func wake(at deadline: UInt64, _ wake: @escaping () -> Void) {
+    func wake(at deadline: UInt64, _ wake: @escaping (Bool) -> Void) {
         sleepers.append(Sleeper(deadline: deadline, order: order, wake: wake))
         order += 1
     }
@@ -135,7 +149,9 @@ final class Scheduler: @unchecked Sendable {
 
     func sleep(until deadline: Duration) async {
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            wake(at: time(of: deadline)) { continuation.resume() }
+            // Who is left over when the run has ended uses what is not there any more, and never goes on.
+            guard isInside else { return }
+            wake(at: time(of: deadline)) { if $0 { continuation.resume() } }
         }
     }
 
@@ -147,6 +163,7 @@ final class Scheduler: @unchecked Sendable {
 
     /// Does one thing. False when there is nothing left that could happen.
     func step() -> Bool {
+        steps += 1
         takeArrivals()
         var ready = jobs.isEmpty ? 0 : 1
         for loop in loops where loop.isReady { ready += 1 }
@@ -203,7 +220,7 @@ final class Scheduler: @unchecked Sendable {
         let due = sleepers.filter { $0.deadline <= now }
             .sorted { ($0.deadline, $0.order) < ($1.deadline, $1.order) }
         sleepers.removeAll { $0.deadline <= now }
-        for sleeper in due { sleeper.wake() }
+        for sleeper in due { sleeper.wake(true) }
     }
 
     /// Ends every loop, and lets what is under way come to its end. False when a loop does not end.
@@ -213,8 +230,9 @@ final class Scheduler: @unchecked Sendable {
             loop.stepped.shutDown()
         }
         // What is left then belongs to tasks that wait for ever, and to connections whose end nobody waits for.
-        let patience = now + 300_000_000_000
-        while !(loops.isEmpty && jobs.isEmpty && sleepers.isEmpty) && now < patience && step() {}
+        let end = now + 300_000_000_000
+        let lastStep = steps + stepLimit
+        while !(loops.isEmpty && jobs.isEmpty), now < end, steps < lastStep, step() {}
         return loops.isEmpty
     }
 }
@@ -248,9 +266,11 @@ final class SimulationExecutor: TaskExecutor, @unchecked Sendable {
     unowned(unsafe) fileprivate(set) var scheduler: Scheduler?
 
     func enqueue(_ job: consuming ExecutorJob) {
-        // What is left over when the run has ended goes on elsewhere.
-        guard let scheduler else { return globalConcurrentExecutor.enqueue(job) }
         let job = UnownedJob(job)
+        // What is left over when the run has ended goes on elsewhere.
+        guard let scheduler else { return passOn(job) }
         if scheduler.isInside { scheduler.take(job) } else { scheduler.arrive(job) }
     }
+
+    func passOn(_ job: UnownedJob) { globalConcurrentExecutor.enqueue(job) }
 }

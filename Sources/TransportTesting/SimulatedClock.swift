@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The time of a ``SimulatedNetwork``: begins with zero, and passes only when nobody has anything to do.
 public struct SimulatedClock: Clock, Sendable {
     /// A point of the network's time.
@@ -23,25 +25,28 @@ public struct SimulatedClock: Clock, Sendable {
         try Task.checkCancellation()
         guard scheduler.isInside else { throw CancellationError() }
         let sleep = Sleep()
-        await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-                sleep.continuation = continuation
-                scheduler.wake(at: scheduler.time(of: deadline.offset)) { sleep.end() }
-                if Task.isCancelled { sleep.end() }
+        try await withTaskCancellationHandler {
+            try await withUnsafeThrowingContinuation { continuation in
+                sleep.begin(continuation)
+                scheduler.wake(at: scheduler.time(of: deadline.offset)) { sleep.end($0 ? nil : CancellationError()) }
+                if Task.isCancelled { sleep.end(CancellationError()) }
             }
         } onCancel: {
-            sleep.end()
+            sleep.end(CancellationError())
         }
-        try Task.checkCancellation()
     }
 
-    /// All of it happens on the network's thread.
-    private final class Sleep: @unchecked Sendable {
-        var continuation: UnsafeContinuation<Void, Never>?
+    /// Ended by the time, or by who cancels the task, on whatever thread.
+    private final class Sleep: Sendable {
+        private let continuation = Mutex<UnsafeContinuation<Void, any Error>?>(nil)
 
-        func end() {
-            continuation?.resume()
-            continuation = nil
+        func begin(_ continuation: UnsafeContinuation<Void, any Error>) {
+            self.continuation.withLock { $0 = continuation }
+        }
+
+        func end(_ error: (any Error)?) {
+            let continuation = continuation.withLock { $0.take() }
+            if let error { continuation?.resume(throwing: error) } else { continuation?.resume() }
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import CSimulation
 public import SwiftTransport
+internal import Synchronization
 
 /// A machine in a ``SimulatedNetwork``.
 public final class SimulatedHost: @unchecked Sendable {
@@ -23,7 +24,7 @@ public final class SimulatedHost: @unchecked Sendable {
     }
 
     /// Does something on this host: groups and sockets that are made meanwhile are its own.
-    public func run<Result>(_ body: () throws -> Result) rethrows -> Result {
+    public func run<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         scheduler.assertInside()
         let before = sim_world_current_host(world)
         sim_world_set_host(world, number)
@@ -32,8 +33,16 @@ public final class SimulatedHost: @unchecked Sendable {
     }
 
     /// Loops on this host. They are the network's: ended with it, if not before.
-    public func makeGroup(loops: Int = 1, options: LoopOptions = LoopOptions()) throws -> EventLoopGroup {
-        try run { try EventLoopGroup(loops: loops, options: options) }
+    ///
+    /// - Parameters:
+    ///   - loops: how many. Default 1.
+    ///   - options: how they are made; the engine is the network's, unless they ask for the other one. Default: as elsewhere.
+    /// - Throws: as ``SwiftTransport/EventLoopGroup`` does; `.loopShutDown` when the run has ended.
+    public func makeGroup(
+        loops: Int = 1, options: LoopOptions = LoopOptions()
+    ) throws(TransportError) -> EventLoopGroup {
+        guard !scheduler.isOver.load(ordering: .relaxed) else { throw TransportError(.loopShutDown) }
+        return try run { () throws(TransportError) in try EventLoopGroup(loops: loops, options: options) }
     }
 
     // MARK: Faults

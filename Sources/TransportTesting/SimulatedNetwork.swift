@@ -10,7 +10,7 @@ internal import SwiftTransport
 ///         let server = try broker.makeGroup()
 ///         ...
 ///         network.partition(broker, from: producer)
-///         await network.advance(by: .minutes(10))         // takes no time
+///         await network.advance(by: .seconds(600))        // takes no time
 ///         network.heal()
 ///     }
 ///
@@ -18,7 +18,8 @@ internal import SwiftTransport
 /// too. What waits for something outside of the network, such as `Task.sleep` without ``clock`` or the main actor, waits in real time,
 /// in which the network may be years ahead.
 ///
-/// All of it belongs to the body and to what it starts: calling it from elsewhere stops the program.
+/// All of it belongs to the body and to what it starts: calling it from elsewhere stops the program while the body runs, and
+/// does nothing when that has ended.
 public final class SimulatedNetwork: @unchecked Sendable {
     let world: OpaquePointer
     let scheduler: Scheduler
@@ -34,7 +35,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
         self.seed = seed
         guard let world = sim_world_create(seed, options.traits(seed)) else { preconditionFailure("no memory") }
         self.world = world
-        scheduler = Scheduler(world)
+        scheduler = Scheduler(world, options)
         clock = SimulatedClock(scheduler)
         outside = SimulatedHost("outside", world, scheduler)
     }

@@ -5,6 +5,12 @@ public import SwiftTransport
 public struct SimulationOptions: Sendable {
     /// What drives the loops. Default `nil`: the seed decides.
     public var engine: Engine?
+    /// How many steps a run may take: turns of loops, and parts of tasks between two waits. Default: 10,000,000, which take about a
+    /// minute.
+    public var stepLimit = 10_000_000
+    /// How long, in real time, a network in which nothing is left to do waits for what comes from outside, such as the end of a
+    /// `Task.sleep` without a clock of the network. Default 5 s.
+    public var patience: Duration = .seconds(5)
 
     /// The defaults.
     public init() {}
@@ -22,6 +28,9 @@ public struct SimulationOptions: Sendable {
 public enum SimulationError: Error, CustomStringConvertible {
     /// The body waits for something, and nothing will ever happen again that could bring it about.
     case stuck(seed: UInt64, trace: String)
+    /// The body had not come to an end at ``SimulationOptions/stepLimit``: it waits for something while heartbeats or retries go on for
+    /// ever, or the limit is too small for it.
+    case tooLong(seed: UInt64, trace: String)
     /// A loop does not end although everybody was told to, and there are no faults any more.
     case loopsLeft(seed: UInt64, trace: String)
     /// There was no thread for the run.
@@ -31,6 +40,8 @@ public enum SimulationError: Error, CustomStringConvertible {
         switch self {
         case .stuck(let seed, let trace):
             "with seed \(seed) the body of a simulated network waits for what will never happen. The last events:\n\(trace)"
+        case .tooLong(let seed, let trace):
+            "with seed \(seed) the body of a simulated network has not come to an end within its stepLimit. The last events:\n\(trace)"
         case .loopsLeft(let seed, let trace):
             "with seed \(seed) a loop of a simulated network does not end. The last events before it should:\n\(trace)"
         case .noThread(let errno): "no thread for a simulated network: errno \(errno)"

@@ -92,8 +92,8 @@ uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity);
 // ------------------------------------------------------------------------------------------------------------- tasks
 
 // Swift's runtime gives jobs without an executor of their own to the pool of the process. Those that come from a thread that has
-// entered a world are given to `take` instead; with a delay in nanoseconds, and 0 for none.
-typedef void (*sim_job_taker)(void *_Nullable context, void *job, uint64_t delay);
+// entered a world are given to `take` instead.
+typedef void (*sim_job_taker)(void *_Nullable context, void *job);
 void sim_world_take_jobs(sim_world *world, sim_job_taker _Nullable take, void *_Nullable context);
 // Once per process, before the first world is entered.
 void sim_jobs_hook(void);

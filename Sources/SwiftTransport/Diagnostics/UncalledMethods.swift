@@ -10,17 +10,20 @@
         /// Looks at `type`, elsewhere and later, because a large program has many names. Any thread.
         static func look(at type: any ChannelHandler.Type) {
             guard type.interests != .all, seen.withLock({ $0.insert(ObjectIdentifier(type)).inserted }) else { return }
-            Task.detached {
-                let methods = of(type)
-                guard !methods.isEmpty else { return }
-                let events = methods.map { ".\($0.event)" }
-                Warnings.give(
-                    .uncalledMethod, at: String(reflecting: type),
-                    """
-                    \(type) implements \(methods.map(\.name).joined(separator: ", ")), which nobody will call: its interests leave out \
-                    \(Set(events).sorted().joined(separator: ", "))
-                    """)
-            }
+            // In a simulated network a task would be one of its own, in the first run of a program and in no other.
+            if LoopDriver.current != nil { tell(of: type) } else { Task.detached { tell(of: type) } }
+        }
+
+        private static func tell(of type: any ChannelHandler.Type) {
+            let methods = of(type)
+            guard !methods.isEmpty else { return }
+            let events = methods.map { ".\($0.event)" }
+            Warnings.give(
+                .uncalledMethod, at: String(reflecting: type),
+                """
+                \(type) implements \(methods.map(\.name).joined(separator: ", ")), which nobody will call: its interests leave out \
+                \(Set(events).sorted().joined(separator: ", "))
+                """)
         }
 
         /// A method of ``ChannelHandler`` that depends on an interest.
