@@ -60,7 +60,7 @@ C_SOURCES = $(shell find Sources Tests Benchmarks/Sources Scripts -name '*.[ch]'
 
 format:
 	@Scripts/dependencies format
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources \
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Examples/Package.swift Examples/Sources Examples/Tests \
 		Benchmarks/Package.swift Benchmarks/Sources
 	$(CLANG_FORMAT) --dry-run --Werror $(C_SOURCES)
 	@if grep -nE '^.{133}' $(C_SOURCES); then echo 'these lines have more than 132 characters' >&2; exit 1; fi
@@ -76,10 +76,10 @@ warnings: dependencies
 holes: dependencies
 	Scripts/holes $(CHECKED)
 
-# The packages of their own.
+# The packages of their own, and the test that one of them shows.
 packages: dependencies
 	swift build --package-path Benchmarks
-	swift build --package-path Examples
+	swift test --package-path Examples
 	swift build --package-path Tests/Scenarios
 
 # Every listing of the README and the articles, as it stands there.

@@ -23,6 +23,14 @@ let package = Package(
         .executableTarget(
             name: "FramedProtocol",
             dependencies: ["Support", .product(name: "SwiftTransport", package: "swift-transport")]),
+        // A service, and how it is tested through a partition.
+        .target(name: "Subscriber", dependencies: [.product(name: "SwiftTransport", package: "swift-transport")]),
+        .testTarget(
+            name: "SubscriberTests",
+            dependencies: [
+                "Subscriber", .product(name: "SwiftTransport", package: "swift-transport"),
+                .product(name: "TransportTesting", package: "swift-transport"),
+            ]),
         .target(name: "Support"),
     ],
     swiftLanguageModes: [.v6]

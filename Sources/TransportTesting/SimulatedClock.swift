@@ -7,8 +7,11 @@ public struct SimulatedClock: Clock, Sendable {
         /// Since the network began.
         public var offset: Duration
 
+        /// The moment `duration` later, or earlier if that is negative.
         public func advanced(by duration: Duration) -> Instant { Instant(offset: offset + duration) }
+        /// How long it is from here to `other`; negative when that is earlier.
         public func duration(to other: Instant) -> Duration { other.offset - offset }
+        /// Which of two is earlier.
         public static func < (one: Instant, other: Instant) -> Bool { one.offset < other.offset }
     }
 
@@ -16,7 +19,9 @@ public struct SimulatedClock: Clock, Sendable {
 
     init(_ scheduler: Scheduler) { self.scheduler = scheduler }
 
+    /// The time by now.
     public var now: Instant { Instant(offset: scheduler.elapsed) }
+    /// It is exact.
     public var minimumResolution: Duration { .nanoseconds(1) }
 
     /// Waits until `deadline`. A task that is cancelled does not wait any longer, nor does one that is left over when the run has

@@ -37,7 +37,7 @@ public final class SimulatedHost: @unchecked Sendable {
     /// - Parameters:
     ///   - loops: how many. Default 1.
     ///   - options: how they are made; the engine is the network's, unless they ask for the other one. Default: as elsewhere.
-    /// - Throws: as ``SwiftTransport/EventLoopGroup`` does; `.loopShutDown` when the run has ended.
+    /// - Throws: as ``/SwiftTransport/EventLoopGroup`` does; `.loopShutDown` when the run has ended.
     public func makeGroup(
         loops: Int = 1, options: LoopOptions = LoopOptions()
     ) throws(TransportError) -> EventLoopGroup {

@@ -44,7 +44,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
 
     // MARK: Hosts
 
-    /// A new host. Others find it by `name`, which ``SwiftTransport/ClientBootstrap`` resolves, or by its
+    /// A new host. Others find it by `name`, which ``/SwiftTransport/ClientBootstrap`` resolves, or by its
     /// ``SimulatedHost/address``. Packets between two hosts take 0.2 ms.
     public func addHost(_ name: String) -> SimulatedHost {
         assertInside()

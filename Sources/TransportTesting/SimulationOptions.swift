@@ -36,6 +36,7 @@ public enum SimulationError: Error, CustomStringConvertible {
     /// There was no thread for the run.
     case noThread(errno: Int32)
 
+    /// What happened, the seed, and the last events.
     public var description: String {
         switch self {
         case .stuck(let seed, let trace):

@@ -32,10 +32,10 @@ public final class TestChannel {
     /// A connected channel with these handlers, first to last.
     ///
     /// - Parameters:
-    ///   - handlers: what is tested. They have seen ``SwiftTransport/ChannelHandler/channelActive(_:)`` when this returns.
+    ///   - handlers: what is tested. They have seen ``/SwiftTransport/ChannelHandler/channelActive(_:)`` when this returns.
     ///   - options: of the channel. Default: those of a channel, with a send buffer of the kernel of about 4 KiB.
     ///   - engine: what drives the loop, whatever this machine has. Default io_uring.
-    /// - Throws: a ``SwiftTransport/TransportError`` when the handlers close the channel before it is connected.
+    /// - Throws: a ``/SwiftTransport/TransportError`` when the handlers close the channel before it is connected.
     public convenience init(
         _ handlers: any ChannelHandler..., options: [ChannelOption] = [], engine: Engine = .uring
     ) throws {
@@ -48,7 +48,7 @@ public final class TestChannel {
     ///   - options: of the channel. Default: those of a channel, with a send buffer of the kernel of about 4 KiB.
     ///   - engine: what drives the loop, whatever this machine has. Default io_uring.
     ///   - make: makes the handlers, first to last, on the loop, before the channel is connected.
-    /// - Throws: what `make` throws, as ``SwiftTransport/TransportError/underlying`` of a ``SwiftTransport/TransportError`` unless it is
+    /// - Throws: what `make` throws, as ``/SwiftTransport/TransportError/underlying`` of a ``/SwiftTransport/TransportError`` unless it is
     ///   one; one also when the handlers close the channel before it is connected.
     public init(
         options: [ChannelOption] = [], engine: Engine = .uring, _ make: (Channel) throws -> [any ChannelHandler]
@@ -100,18 +100,19 @@ public final class TestChannel {
 
     deinit { world.finish() }
 
-    /// The loop of the channel. Its ``SwiftTransport/EventLoop/clock`` tells the test's time.
+    /// The loop of the channel. Its ``/SwiftTransport/EventLoop/clock`` tells the test's time.
     public var eventLoop: EventLoop { channel.eventLoop }
 
     // MARK: As the loop
 
-    /// Does something on the channel's loop, such as changing the ``SwiftTransport/Channel/pipeline``, and lets happen what comes of it.
+    /// Does something on the channel's loop, such as changing the ``/SwiftTransport/Channel/pipeline``, and lets happen what comes of it.
     ///
     ///     try test.run { channel in
     ///         channel.pipeline.withContext(of: Session.self) { $0.fireUserEvent(Expired()) }
     ///     }
     ///
     /// - Throws: also what `body` throws, behind what comes of it.
+    @discardableResult
     public func run<Answer>(_ body: (Channel) throws -> Answer) throws -> Answer {
         try world.use {
             let answer = try world.onLoop { Swift.Result { try body(channel) } }
@@ -139,12 +140,12 @@ public final class TestChannel {
     public func takeUserEvents() -> [any Sendable] { take(&tail.userEvents) }
     /// The errors that the last handler passed on since the last call, in order.
     public func takeErrors() -> [any Error] { take(&tail.errors) }
-    /// What ``SwiftTransport/Channel/isWritable`` has become since the last call, each time the last handler passed it on.
+    /// What ``/SwiftTransport/Channel/isWritable`` has become since the last call, each time the last handler passed it on.
     public func takeWritability() -> [Bool] { take(&tail.writability) }
 
     // MARK: The end
 
-    /// Begins a graceful shutdown of the loop, as ``SwiftTransport/EventLoopGroup/shutdown(within:)`` does: the handlers hear of it. When
+    /// Begins a graceful shutdown of the loop, as ``/SwiftTransport/EventLoopGroup/shutdown(within:)`` does: the handlers hear of it. When
     /// the channel has closed, or with ``advance(by:)`` the time is over, nothing but ``finish()`` can be done any more.
     ///
     /// - Parameter duration: the time allowed. Default 15 s.
@@ -186,7 +187,7 @@ public struct TestChannelLeftovers: Sendable {
     /// Errors that the last handler passed on and nobody took.
     public let errors: [any Error]
     /// What was written and had not left when the end began: it was not flushed, or the peer did not read. As
-    /// ``SwiftTransport/Channel/pendingBytes`` counts.
+    /// ``/SwiftTransport/Channel/pendingBytes`` counts.
     public let pendingBytes: Int
     /// Bytes of the peer that the channel had not read when the end began.
     public let unreceivedBytes: Int

@@ -41,7 +41,7 @@ public final class TestPeer {
     public func takeBytes() -> Buffer { Buffer(world.takeReceived()) }
 
     /// The peer reads nothing any more. Some 8 KiB still leave the channel, for the kernels of both sides, unless
-    /// ``SwiftTransport/ChannelOption/sendBuffer(_:)`` says otherwise; the rest stays in its queue.
+    /// ``/SwiftTransport/ChannelOption/sendBuffer(_:)`` says otherwise; the rest stays in its queue.
     public func stopReading() throws { try world.use { world.peerReads = false } }
 
     /// The peer reads what there is and whatever comes.

@@ -170,12 +170,17 @@ extension Channel {
 
 /// Outgoing channels that have no descriptor yet, so that shutting down can close them. The loop's thread only.
 struct UnconnectedChannels {
-    private var channels: [ObjectIdentifier: Channel] = [:]
+    private var channels: [ObjectIdentifier: (number: UInt64, channel: Channel)] = [:]
+    private var count: UInt64 = 0
 
-    var all: [Channel] { Array(channels.values) }
+    /// In the order in which they came: that of a dictionary depends on where the channels lie in memory.
+    var all: [Channel] { channels.values.sorted { $0.number < $1.number }.map(\.channel) }
     var isEmpty: Bool { channels.isEmpty }
 
-    mutating func insert(_ channel: Channel) { channels[ObjectIdentifier(channel)] = channel }
+    mutating func insert(_ channel: Channel) {
+        channels[ObjectIdentifier(channel)] = (count, channel)
+        count += 1
+    }
     mutating func remove(_ channel: Channel) { channels[ObjectIdentifier(channel)] = nil }
 }
 
