@@ -238,9 +238,18 @@ static void attach(sim_ring *ring, sim_request *request) {
     request->file->requests = request;
 }
 
+// Pieces that lie beside each other in memory are one, and where they lie is not the seed's.
+static uint8_t traced_opcode(uint8_t opcode) {
+    switch (opcode) {
+    case IORING_OP_SENDMSG: return IORING_OP_SEND;
+    case IORING_OP_SENDMSG_ZC: return IORING_OP_SEND_ZC;
+    default: return opcode;
+    }
+}
+
 void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry) {
     uint64_t token = entry->opcode == IORING_OP_ASYNC_CANCEL ? entry->addr : entry->user_data;
-    sim_trace(world, SIM_T_REQUEST, sim_token_number(token), entry->opcode);
+    sim_trace(world, SIM_T_REQUEST, sim_token_number(token), traced_opcode(entry->opcode));
     if (entry->opcode == IORING_OP_ASYNC_CANCEL) {
         cancel(world, ring, entry);
         return;

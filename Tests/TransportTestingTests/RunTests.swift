@@ -113,6 +113,26 @@ import TransportTesting
         #expect(try await SimulatedNetwork.run(seed: 5, run) == first)
     }
 
+    /// Pieces beside each other in memory go to the kernel as one, and allocators put them anywhere.
+    @Test(arguments: Engine.allCases) func whereBytesLieInMemoryIsNoPartOfTheRun(engine: Engine) async throws {
+        let whole = Buffer([UInt8](repeating: 7, count: 30_000))
+        let adjacent = [whole[0..<10_000], whole[10_000..<20_000], whole[20_000..<30_000]]
+        var hashes: Set<UInt64> = []
+        for pieces in [adjacent, adjacent.map({ Buffer([UInt8]($0)) })] {
+            let hash = try await simulated(engine) { network in
+                let service = try await EchoService(network)
+                let (_, connection) = try await service.client()
+                for piece in pieces { connection.channel.write(piece) }
+                connection.channel.flush()
+                var rest = 30_000
+                while rest > 0, let bytes = try await connection.read() { rest -= bytes.count }
+                return network.traceHash
+            }
+            hashes.insert(hash)
+        }
+        #expect(hashes.count == 1)
+    }
+
     @Test func manyRunBesideEachOther() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for seed in 1...8 as ClosedRange<UInt64> {
