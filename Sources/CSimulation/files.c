@@ -62,6 +62,7 @@ static void file_close(sim_world *world, sim_file *file) {
         world->free_files[world->free_file_count++] = index;
     world->machines[file->host].descriptors--;
     file->fd = -1;
+    if (file->kind == SIM_SOCKET) sim_ring_maybe_stale(world, (sim_socket *)file);
     // As Linux does when the last descriptor of a file goes: we have no dup(2).
     sim_epoll_forget(world, file);
     sim_file_release(world, file);
@@ -83,8 +84,9 @@ void sim_file_wake(sim_world *world, sim_file *file, uint32_t bits) {
 
 static int call_close(int fd) {
     sim_world *world = sim_here;
-    sim_file *file = sim_file_of(world, fd);
     world->statistics.calls++;
+    sim_time_passes(world);
+    sim_file *file = sim_file_of(world, fd);
     if (!file) {
         errno = EBADF;
         return -1;

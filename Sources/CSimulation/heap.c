@@ -56,6 +56,8 @@ uint64_t sim_next_event(const sim_world *world) { return world->heap.count == 0 
 static void set_time(sim_world *world, uint64_t time) { __atomic_store_n(&world->now, time, __ATOMIC_RELAXED); }
 
 void sim_advance(sim_world *world, uint64_t time) {
+    bool busy = world->busy;
+    world->busy = true;
     while (world->heap.count > 0 && world->heap.items[0]->time <= time) {
         sim_event *event = world->heap.items[0];
         sim_unschedule(world, event);
@@ -63,4 +65,5 @@ void sim_advance(sim_world *world, uint64_t time) {
         event->happens(world, event);
     }
     if (time > world->now) set_time(world, time);
+    world->busy = busy;
 }

@@ -237,6 +237,7 @@ static uint16_t free_port(sim_world *world, sim_host host) {
 static sim_socket *socket_of(int fd) {
     sim_world *world = sim_here;
     world->statistics.calls++;
+    sim_time_passes(world);
     sim_file *file = sim_file_of(world, fd);
     if (!file) errno = EBADF;
     else if (file->kind != SIM_SOCKET) errno = ENOTSOCK;

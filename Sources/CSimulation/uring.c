@@ -176,6 +176,25 @@ void sim_ring_notified(sim_world *world, sim_file *file, uint64_t user_data, boo
     sim_schedule(world, &notice->event, world->now + delay);
 }
 
+static void stale_arrives(sim_world *world, sim_event *event) {
+    sim_notice *notice = (sim_notice *)event;
+    struct io_uring_cqe cqe = {.user_data = notice->user_data, .res = -ECANCELED};
+    if (!notice->ring->closed) complete_later(notice->ring, &cqe);
+    sim_file_release(world, &notice->ring->file);
+    free(notice);
+}
+
+// No kernel does this. A program that knows whose completion it has is none the worse for it.
+void sim_ring_maybe_stale(sim_world *world, sim_socket *socket) {
+    if (!socket->last_ring || socket->last_ring->closed || !sim_chance(world, world->faults.stale_completions)) return;
+    sim_notice *notice = calloc(1, sizeof *notice);
+    if (!notice) abort();
+    *notice = (sim_notice){.ring = socket->last_ring, .user_data = socket->last_token};
+    sim_file_retain(&notice->ring->file);
+    notice->event.happens = stale_arrives;
+    sim_schedule(world, &notice->event, world->now + sim_random_below(&world->random, 5000) * SIM_MICRO);
+}
+
 // ----------------------------------------------------------------------------------------------------------------- enter
 
 void sim_ring_wake(sim_world *world, sim_file *file, uint32_t bits) {
@@ -221,7 +240,7 @@ static bool suspends(sim_world *world, sim_ring *ring, uint32_t wait, uint64_t t
     return true;
 }
 
-static int call_enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
+static int enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
     static const int refusals[] = {-EAGAIN, -ENOMEM, -EBUSY};
     sim_world *world = sim_here;
     sim_ring *ring = sim_ring_of(world, io);
@@ -231,17 +250,25 @@ static int call_enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint3
     if (submit > 0 && sim_chance(world, world->faults.enter_refuses)) return refusals[sim_random_below(&world->random, 3)];
     if (sim_chance(world, world->faults.enter_interrupted)) return -EINTR;
     int taken = take_entries(world, ring, submit);
-    if (ring->dropped) {
-        ring->dropped = false;
-        return -EBADR;
-    }
     if (submit > 0 && taken < (int)submit && taken > 0) return taken;
     if (!(flags & IORING_ENTER_GETEVENTS)) return taken;
     run_work(world, ring, wait > SIM_DEFERRED_CAP ? wait : SIM_DEFERRED_CAP);
     place_what_was_kept(ring);
+    if (ring->dropped) {
+        ring->dropped = false;
+        return -EBADR;
+    }
     world->suspended = suspends(world, ring, wait, timeout);
     return taken > 0 ? taken : ring->cq_head == ring->cq_tail ? -ETIME
                                                               : 0;
+}
+
+static int call_enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
+    sim_world *world = sim_here;
+    world->busy = true;
+    int result = enter(io, submit, wait, flags, timeout);
+    world->busy = false;
+    return result;
 }
 
 void sim_fill_in_uring(ct_kernel *kernel) {

@@ -263,6 +263,11 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
     if (!request) abort();
     *request = (sim_request){.ring = ring, .file = file, .entry = *entry, .wants = wanted_bits(entry)};
     attach(ring, request);
+    // Not of zero-copy sends: their sockets live on in the program for a while.
+    if (file->kind == SIM_SOCKET && entry->opcode == IORING_OP_RECV) {
+        ((sim_socket *)file)->last_ring = ring;
+        ((sim_socket *)file)->last_token = entry->user_data;
+    }
     switch (entry->opcode) {
     case IORING_OP_POLL_ADD:
         if (sim_file_readiness(world, file) & EPOLLIN) sim_request_list(request);

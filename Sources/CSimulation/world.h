@@ -141,6 +141,8 @@ struct sim_socket {
     bool fin_sent, fin_acknowledged;
     bool is_orphan;         // no program has it any more
     bool wants_room;        // a send met a full buffer
+    struct sim_ring *_Nullable last_ring;   // where its last request was, and which one
+    uint64_t last_token;
     int error;              // told once
     int options[8];         // values by number, see sockets.c
     // A listener's.
@@ -212,6 +214,7 @@ bool sim_epoll_has_news(const sim_file *epoll);
 void sim_ring_wake(sim_world *world, sim_file *file, uint32_t bits);
 bool sim_ring_has_work(const sim_file *ring);
 void sim_ring_notified(sim_world *world, sim_file *ring, uint64_t user_data, bool copied);
+void sim_ring_maybe_stale(sim_world *world, sim_socket *socket);
 void sim_epoll_free(sim_world *world, sim_file *file);
 void sim_ring_free(sim_world *world, sim_file *file);
 void sim_fill_in_files(ct_kernel *kernel);
@@ -279,6 +282,7 @@ struct sim_world {
     sim_host host;                      // on whose behalf calls are made
     sim_loop *_Nullable loop;           // whose turn it is
     bool suspended;
+    bool busy;                          // the kernel is at work, and calls itself
     bool outside;                       // atomic: somebody outside of the world posted to a loop in it
     uint64_t hash;
     sim_trace_entry trace[SIM_TRACE_ENTRIES];
@@ -292,6 +296,12 @@ static inline bool sim_chance(sim_world *world, uint16_t chance) {
     bool strikes = sim_random_below(&world->random, 65536) < chance;
     world->statistics.faults += strikes;
     return strikes;
+}
+// At the beginning of a call: the network goes on while programs run, and what it brings may come between any two calls.
+static inline void sim_time_passes(sim_world *world) {
+    // The kernel's own calls are in the middle of something.
+    if (!world->busy && sim_random_below(&world->random, 16) == 0)
+        sim_advance(world, world->now + 100 + sim_random_below(&world->random, 20 * SIM_MICRO));
 }
 // `whose`: a descriptor, or the number of a socket.
 void sim_trace(sim_world *world, uint32_t what, uint32_t whose, int64_t value);

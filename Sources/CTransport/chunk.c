@@ -59,15 +59,21 @@ static void pool_release(ct_chunk_pool *pool) {
 
 static void chunk_free(ct_chunk *chunk) {
     ct_chunk_pool *pool = chunk->pool;
-    uint32_t size = chunk->size;
-    ct_assert(!chunk->owner && chunk->offset <= size);
-    ct_memory_free(chunk->base, size);
+    uint32_t size = chunk->unbudgeted ? 0 : chunk->size;
+    ct_assert(!chunk->owner && chunk->offset <= chunk->size);
+    ct_memory_free(chunk->base, chunk->size);
     ct_memory_free(chunk, sizeof *chunk);
     uint64_t before = __atomic_fetch_sub(&pool->bytes, size, __ATOMIC_SEQ_CST);     // F1
     ct_assert(before >= size);
     // F2
     if (__atomic_exchange_n(&pool->memory_wanted, 0, __ATOMIC_SEQ_CST)) ct_mailbox_wake(pool->mailbox);
     pool_release(pool);
+}
+
+void ct_chunk_write_off(ct_chunk *chunk) {
+    ct_assert(!chunk->unbudgeted);
+    chunk->unbudgeted = true;
+    __atomic_fetch_sub(&chunk->pool->bytes, chunk->size, __ATOMIC_SEQ_CST);
 }
 
 void ct_chunk_pool_close(ct_chunk_pool *pool) {
@@ -119,7 +125,7 @@ void ct_chunk_release(ct_chunk *chunk) {
     ct_chunk_pool *pool = chunk->pool;
     // Relaxed, because only the loop's own thread can find its own name here, and that wrote it itself: the plain fields behind
     // it are its own too. Others find another name or none, and it does not matter which.
-    bool own = ct_thread_is(__atomic_load_n(&pool->owner, __ATOMIC_RELAXED));
+    bool own = ct_thread_is(__atomic_load_n(&pool->owner, __ATOMIC_RELAXED)) && !chunk->unbudgeted;
     if (own && pool->spare_count < CT_SPARE_CHUNKS_MAX) {
         chunk->next = pool->spare;
         pool->spare = chunk;

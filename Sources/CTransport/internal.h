@@ -116,6 +116,8 @@ void ct_chunk_pool_start(ct_chunk_pool *pool);
 void ct_chunk_pool_close(ct_chunk_pool *pool);   // the loop's reference
 // The loop's thread. With one reference; NULL when the budget is used up or memory ran out.
 ct_chunk *_Nullable ct_chunk_take(ct_chunk_pool *pool);
+// A chunk that nobody can use any more, and that cannot be given back yet: the budget is for others. The loop's thread.
+void ct_chunk_write_off(ct_chunk *chunk);
 // A waiting loop asks to be woken by the next release on another thread.
 void ct_chunk_pool_want_memory(ct_chunk_pool *pool);
 // False once a release has taken the wish away.

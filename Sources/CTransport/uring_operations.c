@@ -41,8 +41,12 @@ void ct_uring_arm_wake(ct_loop *loop) {
 
 // ------------------------------------------------------------------------------------------------------- operations
 
+// What was in flight is lost, and its end is about to be told: nothing new may begin before, or it would be ended with it.
+static bool uring_is_lost(const ct_slot *slot) { return ct_unlikely(slot->uring.later & CT_LATER_LOST); }
+
 int ct_uring_accept(ct_loop *loop, ct_slot *slot) {
     ct_assert(slot->accepts_in_flight == 0);
+    if (uring_is_lost(slot)) return -ENOBUFS;
     struct io_uring_sqe *sqe = uring_request(loop);
     if (!sqe) return -ENOBUFS;
     io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -66,7 +70,7 @@ static bool uring_one_shot(ct_slot *slot) {
 }
 
 int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
-    if (slot->receive_armed || slot->starved) return 0;
+    if (slot->receive_armed || slot->starved || uring_is_lost(slot)) return 0;
     struct io_uring_sqe *sqe = uring_request(loop);
     if (ct_unlikely(!sqe)) {
         ct_uring_later(loop, slot, CT_LATER_RECEIVE);
@@ -110,6 +114,7 @@ static bool uring_has_vectors(const ct_uring *u, uint32_t count) {
 int ct_uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy) {
     ct_uring *u = uring_of(loop);
     ct_assert(count > 0 && count <= 1024);
+    if (uring_is_lost(slot)) return -ENOMEM;
     if (count > 1 && ct_unlikely(!uring_has_vectors(u, count))) uring_submit(loop);
     bool ready = count == 1 || ct_likely(uring_has_vectors(u, count));
     struct io_uring_sqe *sqe = ready ? uring_request(loop) : NULL;
@@ -143,6 +148,7 @@ int ct_uring_send_now(ct_loop *loop, ct_slot *slot, const struct iovec *vectors,
 int ct_uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *address, socklen_t length) {
     ct_uring *u = uring_of(loop);
     if (length > sizeof *u->addresses) return -EINVAL;
+    if (uring_is_lost(slot)) return -ENOMEM;
     if (u->addresses_used == CT_ADDRESSES) uring_submit(loop);
     struct io_uring_sqe *sqe = u->addresses_used < CT_ADDRESSES ? uring_request(loop) : NULL;
     if (!sqe) return -ENOBUFS;

@@ -64,11 +64,13 @@ static ct_event later_event(const ct_slot *slot, enum ct_event_kind kind, int32_
 // The operations in flight have ended, nobody knows how.
 static uint32_t later_lost(ct_loop *loop, ct_slot *slot, ct_event *events) {
     uint32_t count = 0;
-    if (slot->receive_armed) events[count++] = later_event(slot, CT_EVENT_RECEIVE, -ENOMEM);
+    // Also who began to wait for bytes meanwhile: the connection is gone.
+    bool receives = slot->receive_armed || (slot->receive_wanted && !slot->listener);
+    if (receives) events[count++] = later_event(slot, CT_EVENT_RECEIVE, -ENOMEM);
     if (slot->sends_in_flight) events[count++] = later_event(slot, CT_EVENT_SEND, -ENOMEM);
     if (slot->connects_in_flight) events[count++] = later_event(slot, CT_EVENT_CONNECT, -ENOMEM);
     if (slot->accepts_in_flight) events[count++] = later_event(slot, CT_EVENT_ACCEPT, -ENOMEM);
-    if (slot->receive_armed) slot->receive_wanted = false;
+    if (receives) slot->receive_wanted = false;
     slot->receive_armed = slot->uring.receive_cancelling = false;
     slot->sends_in_flight = slot->connects_in_flight = slot->accepts_in_flight = 0;
     slot->notifications_in_flight = 0;
@@ -144,6 +146,8 @@ static void shortage_restart(ct_loop *loop) {
     }
     lose_completions(u);
     ct_uring_close_ring(u);
+    // A loop that lost completions often would otherwise have no memory left to receive into.
+    for (ct_chunk *chunk = u->spoiled; chunk && !chunk->unbudgeted; chunk = chunk->next) ct_chunk_write_off(chunk);
     loop->statistics.completion_overflows++;
     ct_failure failure;
     bool again = ct_uring_open_ring(u, &failure) == 0 && ct_uring_start_ring(loop, &failure) == 0;

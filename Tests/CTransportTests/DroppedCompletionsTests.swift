@@ -81,6 +81,23 @@ import Testing
         }
     }
 
+    /// What the kernel was lent cannot be used again, and takes nothing away from others: found in a simulated network, as a loop with
+    /// little receive memory that received nothing any more.
+    @Test func receiveMemoryIsThereAfterwards() throws {
+        var options = ct_loop_options()
+        options.chunk_size = 4096
+        options.receive_budget = 4096
+        try withLoop(Variant(engine: .uring), options: options) { loop in
+            for round in 0..<3 {
+                let (endpoint, peer) = try loop.connection(.tcp)
+                peer.write(pattern(10_000, seed: round))
+                #expect(loop.reaches { endpoint.received.count == 10_000 })
+                #expect(endpoint.received == pattern(10_000, seed: round))
+                lose(loop)
+            }
+        }
+    }
+
     /// Connections that are closing, or whose zero-copy memory the kernel still reads, come to their end.
     @Test(arguments: [false, true])
     func whatIsClosingEnds(zeroCopy: Bool) throws {

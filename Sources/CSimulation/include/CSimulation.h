@@ -39,6 +39,7 @@ typedef struct sim_faults {
     uint16_t packet_late;           // a packet takes up to 16 times as long
     uint16_t connection_reset;      // a packet becomes a reset of its connection, both ways
     uint16_t completions_dropped;   // the kernel had no memory for completions
+    uint16_t stale_completions;     // a completion comes once more, long after the socket was closed
 } sim_faults;
 
 // What the kernel of this world can do.

@@ -158,6 +158,7 @@ struct ct_chunk {
     uint32_t offset;            // where the kernel's next byte lands
     uint32_t references;        // atomic
     uint16_t buffer_id;         // the engine's number for it while the kernel has it
+    bool unbudgeted;            // counts no more: see ct_chunk_write_off()
     ct_chunk_pool *pool;
     void *_Nullable owner;      // the caller's shared owner of slices, created lazily; the loop's thread only
     ct_chunk *_Nullable next;

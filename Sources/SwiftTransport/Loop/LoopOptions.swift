@@ -31,6 +31,11 @@ public struct LoopOptions: Sendable {
     /// at most and above it up to 9 % (same measurement), and one slow consumer would pin a whole chunk for little.
     public var shareThreshold: ByteCount = .kibibytes(4)
 
+    /// For tests, which want them to be too small: entries of the submission queue, and bytes of a chunk of receive memory. 0: the
+    /// core's own.
+    package var submissionEntries: UInt32 = 0
+    package var chunkSize: UInt32 = 0
+
     /// The defaults.
     public init() {}
 
@@ -40,6 +45,8 @@ public struct LoopOptions: Sendable {
         var native = ct_loop_options()
         native.engine = nativeEngine
         native.receive_budget = UInt64(receiveBudget.bytes)
+        native.submission_entries = submissionEntries
+        native.chunk_size = chunkSize
         native.share_threshold = UInt64(shareThreshold.bytes)
         return native
     }

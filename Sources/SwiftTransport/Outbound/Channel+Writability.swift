@@ -125,6 +125,11 @@ extension Channel {
     }
 
     private func tellWritability() {
-        if own.lifecycle.isActive { own.first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) } }
+        guard own.lifecycle.isActive else { return }
+        // The write that brought this about may have waited for its turn; what is written in answer has not.
+        let admitted = own.writing.isAdmitted
+        own.writing.isAdmitted = false
+        own.first.call(.writabilityChanged) { $0.handler.channelWritabilityChanged($0) }
+        own.writing.isAdmitted = admitted
     }
 }

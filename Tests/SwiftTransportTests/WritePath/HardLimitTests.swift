@@ -83,6 +83,33 @@ extension Scenarios {
             }
         }
 
+        /// A write that has waited for its turn is taken beyond the limit; what a handler writes because of it is not: found in a
+        /// simulated network.
+        @Test(arguments: WritePath.engines) func whatAnswersAnAdmittedWriteIsRefused(engine: Engine) async throws {
+            let refused = Watched<[TransportError.Code?]>([])
+            let answered = Watched(false)
+            let handlers: @Sendable (Log) -> [any ChannelHandler] = { log in
+                [
+                    RecordingHandler(Watched(Recording())) {
+                        $0.onWritability = { context in
+                            guard !context.channel.isWritable, context.channel.pendingBytes > 4000, !answered.value
+                            else { return }
+                            answered.update { $0 = true }
+                            context.write(
+                                Buffer(WritePath.bytes(3000)),
+                                promise: .callback { result in refused.update { $0.append(result?.code) } })
+                        }
+                    }
+                ]
+            }
+            let options: [ChannelOption] = [.waterMark(low: 1, high: 1000, hardLimit: 2000), .sendBuffer(4096)]
+            try await WritePath.withRig(engine, options, handlers: handlers) { rig in
+                try await rig.channel.send(Buffer(WritePath.bytes(1 << 20)))
+                #expect(await rig.peer.read(1 << 20).count == 1 << 20)
+            }
+            #expect(refused.value == [.outboundQueueFull])
+        }
+
         /// M4, W20: whoever writes while the channel is writable, and goes on when it is again, gets everything across with no
         /// more than the high mark in memory. The flush happens inside the event.
         @Test(arguments: Place.all) func writingInWritabilityChangedGetsEverythingAcross(_ place: Place) async throws {

@@ -52,7 +52,10 @@ extension HandlerEnd {
         case .drain: context.close(Self.patience)
         case .immediate: context.close(.immediate)
         case .reset: channel.close(.reset)
-        case .cutOff: channel.close(.drain(within: wait))
+        case .cutOff:
+            channel.close(.drain(within: wait))
+            // Memory that the kernel still reads is waited for.
+            if session.epoch.run.hasTrueTime, !profile.isZeroCopy { latest = Clock.microseconds + 30_000 }
         case .drainThenImmediate, .drainThenReset:
             channel.close(Self.patience)
             let mode: CloseMode = ending == .drainThenReset ? .reset : .immediate

@@ -6,6 +6,7 @@ extension HandlerEnd {
         if plan.suddenEnd > 0, session.isAttached, random.oneIn(plan.suddenEnd) {
             return perform(random.flip() ? .reset : .immediate, session, context)
         }
+        if plan.pausesOften, random.oneIn(3) { return pauseReading(session, context) }
         switch random.below(24) {
         case 0..<9: write(session, context, plan)
         case 9: writeFile(session, context, plan)
@@ -60,6 +61,14 @@ extension HandlerEnd {
                 context.write(Piece.buffer(phase, count, &random), promise: .callback(completion(range))))
         }
         if mayWrite, channel.isActive, !profile.hasScrambler { stream.accepted(range) }
+        checkLimit(session, channel, plan)
+    }
+
+    /// A single write may always go beyond the limit, but never many.
+    private func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
+        guard let limit = profile.hardLimit else { return }
+        let most = max(limit, max(plan.largest, 1 << 16) + 4096)
+        if channel.pendingBytes > most { session.fault("beyond the hard limit", "\(channel.pendingBytes) of \(limit)") }
     }
 
     private func completion(_ range: Range<Int>) -> @Sendable (WriteResult) -> Void {

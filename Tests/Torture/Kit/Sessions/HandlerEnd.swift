@@ -26,6 +26,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     /// Was told to come to an end.
     var isLeaving = false
     var hasEnded = false
+    /// When the channel has to be closed at the latest, where time can be trusted.
+    var latest: UInt64?
     /// Writes that may still be taken back.
     var handles: [(index: Int, handle: WriteHandle)] = []
     var lastSuccess = -1
@@ -209,6 +211,9 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     func channelInactive(_ context: ChannelContext) {
         session?.note(side, "inactive")
+        if let latest, Clock.microseconds > latest {
+            session?.fault("a drain went on beyond its limit", "\(Clock.microseconds - latest) us")
+        }
         act()
         context.fireChannelInactive()
     }

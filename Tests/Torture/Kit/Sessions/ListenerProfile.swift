@@ -37,6 +37,9 @@ struct ChannelProfile: Sendable {
     var hasScrambler = false
     var meddlers = 0
     var allowsHalfClosure = false
+    var isZeroCopy = false
+    /// The bytes that may be pending, in a channel that is tight.
+    var hardLimit: Int?
     var options: [ChannelOption] = []
     /// What the handlers draw from: all channels of a profile the same.
     var seed: UInt64 = 0
@@ -56,8 +59,9 @@ struct ChannelProfile: Sendable {
             isTight = true
             let low = random.logarithmic(1, 1 << 15)
             let high = low * random.between(1, 4)
-            options.append(
-                .waterMark(low: .bytes(low), high: .bytes(high), hardLimit: .bytes(high * random.between(1, 16))))
+            let limit = high * random.between(1, 16)
+            hardLimit = limit
+            options.append(.waterMark(low: .bytes(low), high: .bytes(high), hardLimit: .bytes(limit)))
         } else {
             let low = random.logarithmic(1, 1 << 16)
             options.append(.waterMark(low: .bytes(low), high: .bytes(2 * low), hardLimit: .mebibytes(256)))
@@ -70,7 +74,8 @@ struct ChannelProfile: Sendable {
             allowsHalfClosure = true
             options.append(.allowHalfClosure(true))
         }
-        if random.oneIn(3) { options.append(.zeroCopy(from: .kibibytes(32))) }
+        isZeroCopy = random.oneIn(3)
+        if isZeroCopy { options.append(.zeroCopy(from: .kibibytes(32))) }
         if random.oneIn(3) { options.append(.sendBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
         // Not smaller: a window below a segment leaves the kernel to its persist timer, five times a second.
         if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(1 << 17, 1 << 20)))) }

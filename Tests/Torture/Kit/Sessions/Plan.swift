@@ -73,6 +73,8 @@ struct EndPlan: Sendable {
     /// For ends of the library that connect: by tasks instead of handlers.
     let isTask: Bool
     let isTunnel: Bool
+    /// Switches reading off and on all the time.
+    let pausesOften: Bool
 
     init(_ random: inout Random, isEnder: Bool, scale: Int) {
         self.random = Random(random.next())
@@ -86,6 +88,7 @@ struct EndPlan: Sendable {
         suddenEnd = random.oneIn(6) ? 30 : 0
         isTask = random.oneIn(3)
         isTunnel = false
+        pausesOften = random.oneIn(4)
     }
 
     fileprivate init(tunnel random: inout Random, isEnder: Bool) {
@@ -100,5 +103,6 @@ struct EndPlan: Sendable {
         suddenEnd = 0
         isTask = false
         isTunnel = true
+        pausesOften = false
     }
 }

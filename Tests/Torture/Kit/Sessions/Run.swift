@@ -30,6 +30,8 @@ final class Run: @unchecked Sendable {
     let refusesMemory: Bool
     /// The kernel may forget to say what became of a send.
     let losesCompletions: Bool
+    /// Nothing holds the programs up: what is to happen at a time happens then.
+    let hasTrueTime: Bool
     let report: Report
     private let books = Mutex(Books())
     private let deadline = Atomic<UInt64>(.max)
@@ -40,7 +42,7 @@ final class Run: @unchecked Sendable {
     init(
         _ engine: Engine, _ options: Options, in setting: Setting = Setting(), isStormy: Bool = false,
         losesPackets: Bool = false,
-        refusesMemory: Bool = false, losesCompletions: Bool = false, report: Report? = nil
+        refusesMemory: Bool = false, losesCompletions: Bool = false, hasTrueTime: Bool = false, report: Report? = nil
     ) {
         self.engine = engine
         self.options = options
@@ -49,6 +51,7 @@ final class Run: @unchecked Sendable {
         self.losesPackets = losesPackets
         self.refusesMemory = refusesMemory
         self.losesCompletions = losesCompletions
+        self.hasTrueTime = hasTrueTime
         self.report = report ?? Report(title: "\(engine.rawValue) seed \(options.seed)")
     }
 

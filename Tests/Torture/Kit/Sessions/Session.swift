@@ -162,6 +162,11 @@ final class Session: @unchecked Sendable {
     func attach() { state.withLock { $0.isAttached = true } }
     var isAttached: Bool { state.withLock { $0.isAttached } }
 
+    /// An end that has been recognised and is not over.
+    func isOpen(_ side: Side) -> Bool {
+        state.withLock { $0.isAttached && !$0.isOver[side.rawValue] && !$0.isDone }
+    }
+
     func over(_ side: Side) {
         note(side, "over")
         incoming(side).ended(.left)

@@ -60,7 +60,8 @@ struct SimulatedRun: Sendable {
         let run = Run(
             engine, options, in: Setting(servers: servers, clients: clients), isStormy: weather.isStormy,
             losesPackets: weather.losesPackets, refusesMemory: weather.has("failing allocations"),
-            losesCompletions: weather.has("dropped completions"), report: report
+            losesCompletions: weather.has("dropped completions"),
+            hasTrueTime: !weather.catastrophes.contains(.freeze), report: report
         )
         let raging = Task { await weather.rage(in: network, servers, clients) }
         let epoch = Epoch(run, number: seed, sessions: sessions, concurrent: concurrent) {

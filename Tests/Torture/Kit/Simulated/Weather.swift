@@ -30,6 +30,7 @@ struct Weather: Sendable {
         Kind(name: "spurious edges", isStorm: false, most: 0.5) { $0.spuriousEdges = $1 },
         Kind(name: "lost packets", isStorm: false, most: 0.1) { $0.lostPackets = $1 },
         Kind(name: "late packets", isStorm: false, most: 0.3) { $0.latePackets = $1 },
+        Kind(name: "stale completions", isStorm: false, most: 0.5) { $0.staleCompletions = $1 },
         Kind(name: "failing accepts", isStorm: true, most: 0.2) { $0.failingAccepts = $1 },
         Kind(name: "failing sockets", isStorm: true, most: 0.1) { $0.failingSockets = $1 },
         Kind(name: "failing options", isStorm: true, most: 0.1) { $0.failingOptions = $1 },
