@@ -88,7 +88,7 @@ extension Scenarios {
         @Test(arguments: WritePath.engines) func whatAnswersAnAdmittedWriteIsRefused(engine: Engine) async throws {
             let refused = Watched<[TransportError.Code?]>([])
             let answered = Watched(false)
-            let handlers: @Sendable (Log) -> [any ChannelHandler] = { log in
+            let handlers: @Sendable (WritePath.Log) -> [any ChannelHandler] = { log in
                 [
                     RecordingHandler(Watched(Recording())) {
                         $0.onWritability = { context in
@@ -104,8 +104,10 @@ extension Scenarios {
             }
             let options: [ChannelOption] = [.waterMark(low: 1, high: 1000, hardLimit: 2000), .sendBuffer(4096)]
             try await WritePath.withRig(engine, options, handlers: handlers) { rig in
-                try await rig.channel.send(Buffer(WritePath.bytes(1 << 20)))
+                let channel = rig.channel
+                let sending = Task { try await channel.send(Buffer(WritePath.bytes(1 << 20))) }
                 #expect(await rig.peer.read(1 << 20).count == 1 << 20)
+                try await sending.value
             }
             #expect(refused.value == [.outboundQueueFull])
         }
