@@ -300,7 +300,8 @@ static inline bool sim_chance(sim_world *world, uint16_t chance) {
 // At the beginning of a call: the network goes on while programs run, and what it brings may come between any two calls.
 static inline void sim_time_passes(sim_world *world) {
     // The kernel's own calls are in the middle of something.
-    if (!world->busy && sim_random_below(&world->random, 16) == 0)
+    if (!world->busy && world->faults.calls_take_time > 0 &&
+        sim_random_below(&world->random, 65536) < world->faults.calls_take_time)
         sim_advance(world, world->now + 100 + sim_random_below(&world->random, 20 * SIM_MICRO));
 }
 // `whose`: a descriptor, or the number of a socket.

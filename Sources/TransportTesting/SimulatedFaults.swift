@@ -127,4 +127,10 @@ public struct SimulatedFaults: Sendable {
         get { Self.part(raw.stale_completions) }
         set { raw.stale_completions = Self.chance(newValue) }
     }
+    /// How often time passes while a system call is made, so that what the network brings comes between any two calls of a program and
+    /// not only between turns of its loops.
+    public var callsThatTakeTime: Double {
+        get { Self.part(raw.calls_take_time) }
+        set { raw.calls_take_time = Self.chance(newValue) }
+    }
 }

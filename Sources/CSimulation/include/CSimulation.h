@@ -40,6 +40,7 @@ typedef struct sim_faults {
     uint16_t connection_reset;      // a packet becomes a reset of its connection, both ways
     uint16_t completions_dropped;   // the kernel had no memory for completions
     uint16_t stale_completions;     // a completion comes once more, long after the socket was closed
+    uint16_t calls_take_time;       // the network goes on between two calls of a program
 } sim_faults;
 
 // What the kernel of this world can do.

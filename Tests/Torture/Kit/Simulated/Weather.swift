@@ -74,6 +74,7 @@ struct Weather: Sendable {
     var faults: SimulatedFaults {
         var faults = SimulatedFaults()
         for (kind, part) in zip(Self.kinds, parts) { kind.set(&faults, part) }
+        faults.callsThatTakeTime = 1 / 16
         return faults
     }
 
