@@ -122,7 +122,7 @@ public struct SimulatedFaults: Sendable {
         set { raw.completions_dropped = Self.chance(newValue) }
     }
     /// How often a completion of io_uring comes once more, for a descriptor that was closed long ago. No kernel does that, and the
-    /// library counts it (``SwiftTransport/LoopStatistics``) and goes on.
+    /// library counts it in its loop statistics and goes on.
     public var staleCompletions: Double {
         get { Self.part(raw.stale_completions) }
         set { raw.stale_completions = Self.chance(newValue) }
