@@ -31,7 +31,7 @@ struct ComparisonReport {
 
     private var preamble: String {
         """
-        \(Engine.report)
+        \(SwiftTransport.Engine.report)
         \(comparison.plan.rounds) interleaved rounds, order rotated; \(comparison.pinning.description).
         Values are medians over rounds; ratios are medians of the ratios within each round, against the C peer with the
         better median. CPU is the server's, per echoed message, by the scheduler's clock (schedstat); user and system

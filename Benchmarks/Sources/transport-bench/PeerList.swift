@@ -22,7 +22,7 @@ struct PeerList: ExpressibleByArgument {
     }
 
     /// Those that can run here: where io_uring is forbidden, its C peer has nothing to run on.
-    var runnable: [Peer] { peers.filter { $0 != .uring || Engine.uring.isAvailable } }
+    var runnable: [Peer] { peers.filter { $0 != .uring || SwiftTransport.Engine.uring.isAvailable } }
 
     var defaultValueDescription: String { "all" }
 }

@@ -20,7 +20,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let findings =
             await EngineCheck.findings() + DescriptorCheck.findings(connections: connections)
             + NetworkCheck.findings(connections: connections) + InterfaceCheck.findings
-        print(Engine.report)
+        print(SwiftTransport.Engine.report)
         print("\nFor \(connections) connections:")
         for finding in findings { print(finding.text) }
         let changes = findings.count { $0.advice != nil }

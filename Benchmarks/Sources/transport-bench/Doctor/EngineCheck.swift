@@ -24,7 +24,7 @@ enum EngineCheck {
             let group = try EventLoopGroup(loops: 1)
             let engine = group.loops[0].engine
             await group.shutdown(within: .zero)
-            let failure = engine == .epoll ? Engine.uring.failure : nil
+            let failure = engine == .epoll ? SwiftTransport.Engine.uring.failure : nil
             return Finding(name: name, value: engine.rawValue, advice: failure.map { "for io_uring: \($0)" })
         } catch {
             return Finding(name: name, value: "none", advice: "\(error)")

@@ -28,7 +28,7 @@ struct MicroCommand: AsyncParsableCommand {
         let report = MicroReport(run: run, costs: try await run.costs())
         print(report.text)
         guard let json else { return }
-        try JSONFile.write(Record(machine: Engine.report, rounds: rounds, costs: report.costs), to: json)
+        try JSONFile.write(Record(machine: SwiftTransport.Engine.report, rounds: rounds, costs: report.costs), to: json)
     }
 
     private struct Record: Encodable {

@@ -15,7 +15,7 @@ struct MicroReport {
 
     private var preamble: String {
         """
-        \(Engine.report)
+        \(SwiftTransport.Engine.report)
         \(run.rounds) interleaved rounds, each subject in its own process; a peer in another process reads what is sent.
         Nanoseconds of the measured thread for one operation: CPU and wall are medians over the rounds; user and system
         divide the CPU time of all rounds by the kernel's 250 Hz samples. What wall has more is waiting, or others
