@@ -559,7 +559,7 @@ static int call_ioctl(int fd, unsigned long request, int *value) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
     switch (request) {
-    case FIONBIO: socket->nonblocking = *value != 0; return 0;
+    case FIONBIO: return 0; // No call waits here.
     case FIONREAD: *value = (int)socket->unread; return 0;
     case SIOCOUTQ:
         *value = (int)(socket->written - socket->acknowledged) + (socket->output_shut && !socket->fin_acknowledged);

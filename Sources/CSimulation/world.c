@@ -157,7 +157,6 @@ static const char *const names[] = {
     [SIM_T_SEND] = "send",
     [SIM_T_SHUTDOWN] = "shutdown",
     [SIM_T_CLOSE] = "close",
-    [SIM_T_WAIT] = "wait",
     [SIM_T_COMPLETION] = "done",
     [SIM_T_EDGE] = "edge",
     [SIM_T_PACKET] = "packet",

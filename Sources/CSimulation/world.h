@@ -134,7 +134,7 @@ struct sim_socket {
     sim_host remote_host;
     uint16_t port;                              // of `local`
     enum sim_state state;
-    bool nonblocking, reuse_port, no_linger, is_bound;
+    bool reuse_port, no_linger, is_bound;
     bool input_over;        // the peer's FIN is here, behind all its bytes
     bool input_shut;        // shutdown(2)
     bool output_shut;       // so too: a FIN goes out behind all bytes
@@ -319,7 +319,6 @@ enum {
     SIM_T_SEND,
     SIM_T_SHUTDOWN,
     SIM_T_CLOSE,
-    SIM_T_WAIT,
     SIM_T_COMPLETION,
     SIM_T_EDGE,
     SIM_T_PACKET,

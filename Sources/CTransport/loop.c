@@ -98,8 +98,10 @@ void ct_loop_destroy(ct_loop *loop) {
     ct_memory_free(loop->local, loop->local_capacity * sizeof *loop->local);
     if (loop->pool) ct_chunk_pool_close(loop->pool);
     if (loop->mailbox) ct_mailbox_release(loop->mailbox);
-    if (started) ct_thread_context = NULL;
-    if (started) ct_thread_stand_in = NULL;
+    if (started) {
+        ct_thread_context = NULL;
+        ct_thread_stand_in = NULL;
+    }
     ct_arena arena = loop->arena;
     ct_memory_free(loop, sizeof *loop);
     ct_memory_release_arena(&arena);

@@ -97,17 +97,9 @@ final class Scheduler: @unchecked Sendable {
     // MARK: Loops and tasks
 
     private func makeLoop(_ index: Int, _ options: LoopOptions) throws(TransportError) -> EventLoop {
-        let host = sim_world_current_host(world)
-        guard let native = sim_loop_begin(world, host) else { throw TransportError(.outOfMemory) }
-        do throws(TransportError) {
-            let stepped = try SteppedLoop(index: index, options: options)
-            sim_loop_end_of_making(native)
-            loops.append(SimulatedLoop(stepped, native, host))
-            return stepped.loop
-        } catch {
-            sim_loop_forget(native)
-            throw error
-        }
+        let made = try SimulatedLoop(index, options, in: world, on: sim_world_current_host(world))
+        loops.append(made)
+        return made.stepped.loop
     }
 
     private func visit(_ loop: EventLoop) {
@@ -245,8 +237,16 @@ final class SimulatedLoop {
     var isFrozen = false
     var wasPostedTo = false
 
-    init(_ stepped: SteppedLoop, _ native: OpaquePointer, _ host: sim_host) {
-        self.stepped = stepped
+    /// Makes and starts one.
+    init(_ index: Int, _ options: LoopOptions, in world: OpaquePointer, on host: sim_host) throws(TransportError) {
+        guard let native = sim_loop_begin(world, host) else { throw TransportError(.outOfMemory) }
+        do throws(TransportError) {
+            stepped = try SteppedLoop(index: index, options: options)
+        } catch {
+            sim_loop_forget(native)
+            throw error
+        }
+        sim_loop_end_of_making(native)
         self.native = native
         self.host = host
     }

@@ -53,16 +53,9 @@ final class TestWorld {
     }
 
     private func makeLoop(_ index: Int, _ options: LoopOptions) throws(TransportError) -> EventLoop {
-        guard let native = sim_loop_begin(world, here) else { throw TransportError(.outOfMemory) }
-        do throws(TransportError) {
-            let stepped = try SteppedLoop(index: index, options: options)
-            sim_loop_end_of_making(native)
-            loops.append(SimulatedLoop(stepped, native, here))
-            return stepped.loop
-        } catch {
-            sim_loop_forget(native)
-            throw error
-        }
+        let made = try SimulatedLoop(index, options, in: world, on: here)
+        loops.append(made)
+        return made.stepped.loop
     }
 
     // MARK: Inside

@@ -110,7 +110,7 @@ extension EventLoop {
 
 extension UInt64 {
     /// A point in time `duration` later, in nanoseconds; clamped instead of overflowing. Now, when the duration is negative.
-    func advanced(by duration: Duration) -> UInt64 {
+    package func advanced(by duration: Duration) -> UInt64 {
         EventLoop.Instant(nanoseconds: self).advanced(by: Swift.max(duration, Duration.zero)).nanoseconds
     }
 }
