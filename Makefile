@@ -44,7 +44,7 @@ test: dependencies
 	swift test $(FLAGS)
 	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests|MisuseTests' \
 		--scratch-path .build-release
-	.build-release/release/torture --seeds 1-2000 --repeated yes
+	.build-release/release/torture --seeds 1-2000 --repeated yes --shrink yes
 
 # The same tests where io_uring is forbidden, as in most containers: everything must work on epoll.
 test-without-uring: dependencies
@@ -106,15 +106,16 @@ tsan: dependencies
 ubsan: dependencies
 	swift test --disable-default-traits --scratch-path .build-ubsan $(UNDEFINED)
 
-# Services at random in simulated networks, everything that happens decided by a seed: SEEDS of them from FROM on, or the one SEED,
-# which is what a failure prints.
+# Services at random in simulated networks, everything that happens decided by a seed: SEEDS of them from FROM on, or the one SEED.
+# What fails is made smaller, and the command that is printed then, with SIM, is what is left of it.
 SEEDS = 2000
 FROM = 1
 SEED =
+SIM =
 .PHONY: sim
 sim: dependencies
 	$(TORTURE)
-	.build/release/torture --seeds $(if $(SEED),$(SEED)-$(SEED),$(FROM)-$(shell echo $$(($(FROM) + $(SEEDS) - 1))))
+	.build/release/torture --shrink yes --seeds $(if $(SEED),$(SEED)-$(SEED),$(FROM)-$(shell echo $$(($(FROM) + $(SEEDS) - 1)))) $(SIM)
 
 # Whether they find what is wrong: bugs planted on purpose, 2,000 seeds for each at most.
 .PHONY: sim-mutants

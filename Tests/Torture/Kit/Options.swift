@@ -9,7 +9,7 @@ struct Options: Sendable {
     var sessions: Int?
     var seed = UInt64.random(in: 1...UInt64(UInt32.max))
     /// Sessions at a time.
-    var concurrent = 48
+    var concurrent: Int?
     /// Seconds without any progress after which a session hangs.
     var patience = 30
     /// Runs in simulated networks, with these seeds, instead of on this machine.
@@ -20,6 +20,14 @@ struct Options: Sendable {
     var endsAtFirst = false
     /// What happened is printed, whatever it was.
     var isTraced = false
+    /// Looks for a smaller run that fails as a bad one does.
+    var shrinks = false
+    /// The sessions that run, by number; `nil`: all.
+    var only: [UInt64]?
+    /// What there is of weather and habits; `nil`: all that the seed has.
+    var parts: [String]?
+
+    var recipe: Recipe { Recipe(sessions: only, concurrent: concurrent, parts: parts) }
 
     static let usage = """
         torture [--seconds N] [--sessions N] [--engine uring|epoll] [--seed N] [--concurrent N] [--patience N]
@@ -33,6 +41,9 @@ struct Options: Sendable {
           --repeated    yes: each of them twice, and both must be the same
           --trace       yes: what happened is printed
           --first       yes: the first bad run is the last
+          --shrink      yes: the runs are made by a child, and of a bad one what still fails is looked for
+          --only        A,B: of these runs only the sessions with these numbers
+          --with        A,B: of their weather and habits only these, or 'none'
         """
 
     init(_ arguments: [String]) {
@@ -54,6 +65,14 @@ struct Options: Sendable {
                 seeds = first...last
             case ("--repeated", _, _) where value == "yes": isRepeated = true
             case ("--first", _, _) where value == "yes": endsAtFirst = true
+            case ("--shrink", _, _) where ["yes", "no"].contains(value): shrinks = value == "yes"
+            case ("--only", _, _):
+                let numbers = value.split(separator: ",").map { UInt64($0) }
+                guard !numbers.isEmpty, !numbers.contains(nil) else { Self.complain("\(name) \(value)") }
+                only = numbers.compactMap { $0 }
+            case ("--with", _, _):
+                guard let known = Recipe.parts(value) else { Self.complain("\(name) \(value)") }
+                parts = known
             case ("--trace", _, _) where value == "yes": isTraced = true
             default: Self.complain("\(name) \(value)")
             }

@@ -7,9 +7,10 @@ public enum Torture {
     public static func main() async -> Never {
         let options = Options(CommandLine.arguments)
         if let seeds = options.seeds {
+            if options.shrinks { exit(Supervisor(options, seeds).execute() ? 0 : 1) }
             exit(
                 await Campaign(
-                    seeds: seeds, isRepeated: options.isRepeated, isTraced: options.isTraced,
+                    seeds: seeds, recipe: options.recipe, isRepeated: options.isRepeated, isTraced: options.isTraced,
                     endsAtFirst: options.endsAtFirst
                 ).execute()
                     ? 0 : 1)

@@ -36,7 +36,7 @@ final class Epoch: @unchecked Sendable {
         self.concurrent = concurrent
         limit = sessions
         var random = Random(run.options.seed, number, 5)
-        endsInTheMiddle = number > 0 && random.flip()
+        endsInTheMiddle = number > 0 && random.flip() && run.habits.contains(.endInTheMiddle)
         self.random = random
     }
 
@@ -53,7 +53,7 @@ final class Epoch: @unchecked Sendable {
         await withTaskGroup { tasks in
             for _ in 0..<concurrent { tasks.addTask { await self.work() } }
             if endsInTheMiddle { tasks.addTask { await self.shutDownInTheMiddle(shutdown) } }
-            tasks.addTask { await self.replaceServers() }
+            if run.habits.contains(.leavingServers) { tasks.addTask { await self.replaceServers() } }
         }
         enter("closes its tunnels")
         await closeTunnels()
@@ -80,10 +80,15 @@ final class Epoch: @unchecked Sendable {
         if random.oneIn(3) { options.copyLimit = .bytes(random.logarithmic(1, 4000)) }
         if random.oneIn(3) { options.shareThreshold = .bytes(random.logarithmic(1, 1 << 16)) }
         if random.oneIn(6) { options.spin = .microseconds(random.logarithmic(1, 200)) }
+        if !run.habits.contains(.oddLoops) {
+            options = LoopOptions()
+            options.engine = .only(run.engine)
+        }
         (group, clients) = try run.setting.groups(loops: random.oneIn(4) ? 1 : 2, options)
         for index in 0..<6 {
             let server = try await listen(
-                ListenerProfile(&random, isUnix: index % 3 == 2 && !run.setting.isSimulated, isTask: index % 2 == 1))
+                ListenerProfile(
+                    &random, isUnix: index % 3 == 2 && !run.setting.isSimulated, isTask: index % 2 == 1, run.habits))
             servers.withLock { $0.append(server) }
         }
         for index in 0..<group.loops.count where !run.rawListeners.isEmpty { await openTunnel(UInt64(index)) }
@@ -143,7 +148,9 @@ final class Epoch: @unchecked Sendable {
         leaving.profile.isLeaving.set()
         let isUnix = leaving.profile.isUnix
         let isTask = leaving.profile.isTask
-        guard let next = try? await listen(ListenerProfile(&random, isUnix: isUnix, isTask: isTask)) else { return }
+        guard let next = try? await listen(ListenerProfile(&random, isUnix: isUnix, isTask: isTask, run.habits)) else {
+            return
+        }
         servers.withLock { $0[number] = next }
         await leaving.server.shutdown(within: random.flip() ? .seconds(2) : .milliseconds(random.logarithmic(1, 200)))
         for session in run.sessions(of: self) where session.listener.isLeaving === leaving.profile.isLeaving && !isTask
@@ -159,8 +166,8 @@ final class Epoch: @unchecked Sendable {
     private func work() async {
         while begunSessions.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
             var noise = Noise(run: run, epoch: self, group: clients, random: Random(run.options.seed, id, 8))
-            if noise.random.oneIn(8) { await noise.make() }
-            let plan = Plan(seed: run.options.seed, id: id, in: run.setting)
+            if noise.random.oneIn(8), run.habits.contains(.noise) { await noise.make() }
+            let plan = Plan(seed: run.options.seed, id: id, in: run.setting, run.habits)
             let choice = plan.shape == .client ? run.rawListeners : servers.withLock { $0.map(\.profile) }
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
             run.enter(session)

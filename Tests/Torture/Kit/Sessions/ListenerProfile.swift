@@ -18,10 +18,10 @@ struct ListenerProfile: Sendable {
         self.address = address
     }
 
-    init(_ random: inout Random, isUnix: Bool, isTask: Bool) {
+    init(_ random: inout Random, isUnix: Bool, isTask: Bool, _ habits: Habits) {
         self.isUnix = isUnix
         self.isTask = isTask
-        channel = ChannelProfile(&random)
+        channel = ChannelProfile(&random, habits)
     }
 
     var summary: String {
@@ -47,14 +47,14 @@ struct ChannelProfile: Sendable {
     /// Of the client of a session.
     init(of session: Session) {
         var random = Random(session.plan.client.random.seed, session.id, 6)
-        if session.plan.client.isTunnel { self.init() } else { self.init(&random) }
+        if session.plan.client.isTunnel { self.init() } else { self.init(&random, session.epoch.run.habits) }
         // That is for who answers: two that read only while the other does wait for each other.
         hasBackPressure = false
     }
 
     init() {}
 
-    init(_ random: inout Random) {
+    init(_ random: inout Random, _ habits: Habits) {
         if random.oneIn(3) {
             isTight = true
             let low = random.logarithmic(1, 1 << 15)
@@ -75,11 +75,21 @@ struct ChannelProfile: Sendable {
             options.append(.allowHalfClosure(true))
         }
         isZeroCopy = random.oneIn(3)
+        isZeroCopy = isZeroCopy && habits.contains(.zeroCopy)
         if isZeroCopy { options.append(.zeroCopy(from: .kibibytes(32))) }
         if random.oneIn(3) { options.append(.sendBuffer(.bytes(random.logarithmic(2048, 1 << 18)))) }
         // Not smaller: a window below a segment leaves the kernel to its persist timer, five times a second.
         if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(1 << 17, 1 << 20)))) }
         if random.oneIn(8) { options.append(.noDelay(false)) }
+        keep(habits)
+    }
+
+    /// Of `other` only who takes part, and no options.
+    init(plain other: ChannelProfile) {
+        seed = other.seed
+        hasScrambler = other.hasScrambler
+        meddlers = other.meddlers
+        isZeroCopy = other.isZeroCopy
     }
 
     /// Writes that are told may be missing from the middle of a stream.

@@ -18,10 +18,10 @@ struct Plan: Sendable {
     let shape: Shape
     /// Which of the listeners it is for, modulo their number.
     let listener: Int
-    let client: EndPlan
-    let server: EndPlan
+    private(set) var client: EndPlan
+    private(set) var server: EndPlan
 
-    init(seed: UInt64, id: UInt64, in setting: Setting) {
+    init(seed: UInt64, id: UInt64, in setting: Setting, _ habits: Habits) {
         var random = Random(seed, id, 1)
         let drawn = Shape.allCases[random.below(3)]
         // A simulated network has no bare sockets.
@@ -32,6 +32,8 @@ struct Plan: Sendable {
         let ender = random.below(5)
         client = EndPlan(&random, isEnder: ender < 2 || ender == 4, scale: scale)
         server = EndPlan(&random, isEnder: ender >= 2, scale: scale)
+        client.keep(habits)
+        server.keep(habits)
     }
 
     subscript(side: Side) -> EndPlan { side == .client ? client : server }
@@ -60,16 +62,16 @@ struct EndPlan: Sendable {
     let isEnder: Bool
     /// Things it does.
     let steps: Int
-    let largest: Int
-    let ending: Ending
+    var largest: Int
+    var ending: Ending
     /// Tasks and threads that write beside the handlers.
-    let lanes: Int
+    var lanes: Int
     /// Ends without waiting for them.
     let endsInTheMiddle: Bool
     /// Sends back what it gets.
-    let isEcho: Bool
+    var isEcho: Bool
     /// One step in so many is a sudden end; 0: none.
-    let suddenEnd: Int
+    var suddenEnd: Int
     /// For ends of the library that connect: by tasks instead of handlers.
     let isTask: Bool
     let isTunnel: Bool

@@ -14,6 +14,13 @@ final class Run: @unchecked Sendable {
         var tickets: [Int: (what: String, since: UInt64)] = [:]
         var nextTicket = 0
         var bytes = 0
+
+        /// The next session is one of these.
+        mutating func skip(_ only: [UInt64]?) {
+            guard let only else { return }
+            while !only.contains(nextID), let last = only.max(), nextID <= last { nextID += 1 }
+            if nextID > only.max() ?? 0 { nextID = .max }
+        }
     }
 
     /// Groups that exist at a time, each with its share of the sessions.
@@ -32,6 +39,8 @@ final class Run: @unchecked Sendable {
     let losesCompletions: Bool
     /// Nothing holds the programs up: what is to happen at a time happens then.
     let hasTrueTime: Bool
+    /// What else there is to the sessions.
+    let habits: Habits
     let report: Report
     private let books = Mutex(Books())
     private let deadline = Atomic<UInt64>(.max)
@@ -42,7 +51,8 @@ final class Run: @unchecked Sendable {
     init(
         _ engine: Engine, _ options: Options, in setting: Setting = Setting(), isStormy: Bool = false,
         losesPackets: Bool = false,
-        refusesMemory: Bool = false, losesCompletions: Bool = false, hasTrueTime: Bool = false, report: Report? = nil
+        refusesMemory: Bool = false, losesCompletions: Bool = false, hasTrueTime: Bool = false, habits: Habits = .all,
+        report: Report? = nil
     ) {
         self.engine = engine
         self.options = options
@@ -52,6 +62,7 @@ final class Run: @unchecked Sendable {
         self.refusesMemory = refusesMemory
         self.losesCompletions = losesCompletions
         self.hasTrueTime = hasTrueTime
+        self.habits = habits
         self.report = report ?? Report(title: "\(engine.rawValue) seed \(options.seed)")
     }
 
@@ -61,8 +72,12 @@ final class Run: @unchecked Sendable {
     func nextSession() -> UInt64? {
         if Clock.microseconds >= deadline.load(ordering: .relaxed) { return nil }
         return books.withLock { books in
+            books.skip(options.only)
             if let limit = options.sessions, books.nextID > limit { return nil }
-            defer { books.nextID += 1 }
+            defer {
+                books.nextID += 1
+                books.skip(options.only)
+            }
             return books.nextID
         }
     }
@@ -167,7 +182,7 @@ final class Run: @unchecked Sendable {
         var random = Random(options.seed, number, 4)
         let epoch = Epoch(
             self, number: number, sessions: random.logarithmic(16, 2048),
-            concurrent: max(1, options.concurrent / Self.groupsAtATime))
+            concurrent: max(1, (options.concurrent ?? 48) / Self.groupsAtATime))
         await epoch.run()
         return true
     }

@@ -5,6 +5,7 @@ import TransportTesting
 /// Runs of one seed after the other, and the last line of them all.
 struct Campaign: Sendable {
     let seeds: ClosedRange<UInt64>
+    var recipe = Recipe()
     /// Each seed twice: both runs must be the same.
     var isRepeated = false
     var isTraced = false
@@ -16,8 +17,9 @@ struct Campaign: Sendable {
         var elapsed = Duration.zero
         var sum = (packets: 0, calls: 0, faults: 0, resets: 0, bytes: 0)
         let begin = ContinuousClock.now
+        LastEvents.tellWhenStopped()
         for seed in seeds {
-            var run = SimulatedRun(seed: seed)
+            var run = SimulatedRun(seed: seed, recipe)
             run.isTraced = isTraced
             announce(seed)
             let outcome = await run.execute()
@@ -41,10 +43,10 @@ struct Campaign: Sendable {
             }
             guard !problems.isEmpty else { continue }
             bad.append(seed)
-            say("BAD seed \(seed), \(run.engine), \(run.sessions) sessions, weather: \(run.weather.names)")
+            say("BAD seed \(seed), \(run.engine), \(run.sessions) sessions, with: \(run.parts)")
             for line in problems { say(line) }
-            if !isTraced { say(outcome.trace) }
-            say("again: make sim SEED=\(seed)")
+            if !isTraced { say(LastEvents.of(outcome.trace)) }
+            say("again: \(recipe.command(seed: seed))")
             if endsAtFirst { break }
         }
         let seconds = (ContinuousClock.now - begin) / .seconds(1)

@@ -8,16 +8,27 @@ struct SimulatedRun: Sendable {
     var concurrent: Int
     var weather: Weather
     var engine: Engine
+    var habits = Habits.all
+    let recipe: Recipe
     var isTraced = false
 
-    init(seed: UInt64) {
+    init(seed: UInt64, _ recipe: Recipe = Recipe()) {
         self.seed = seed
+        self.recipe = recipe
         var random = Random(seed, 0, 21)
         sessions = random.logarithmic(1, 12)
         concurrent = random.between(1, 4)
         engine = random.flip() ? .uring : .epoll
         weather = Weather(seed: seed)
+        if let limit = recipe.concurrent { concurrent = limit }
+        if let parts = recipe.parts {
+            weather.keep(parts)
+            habits = Habits(Habits.names.filter { parts.contains($0.name) }.map(\.habit))
+        }
     }
+
+    /// All that could be left out, and is not.
+    var parts: [String] { weather.names + Habits.names.filter { habits.contains($0.habit) }.map(\.name) }
 
     struct Outcome: Sendable {
         var problems: [String]
@@ -54,6 +65,7 @@ struct SimulatedRun: Sendable {
         var options = Options([])
         options.seed = seed
         options.sessions = sessions
+        options.only = recipe.sessions
         options.concurrent = concurrent
         // Longer than the longest drain: a reset may be lost, and then nobody tells.
         options.patience = 400
@@ -61,7 +73,7 @@ struct SimulatedRun: Sendable {
             engine, options, in: Setting(servers: servers, clients: clients), isStormy: weather.isStormy,
             losesPackets: weather.losesPackets, refusesMemory: weather.has("failing allocations"),
             losesCompletions: weather.has("dropped completions"),
-            hasTrueTime: !weather.catastrophes.contains(.freeze), report: report
+            hasTrueTime: !weather.catastrophes.contains(.freeze), habits: habits, report: report
         )
         let raging = Task { await weather.rage(in: network, servers, clients) }
         let epoch = Epoch(run, number: seed, sessions: sessions, concurrent: concurrent) {

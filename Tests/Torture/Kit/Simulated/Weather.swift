@@ -47,7 +47,11 @@ struct Weather: Sendable {
     /// By the position in ``kinds``.
     var parts: [Double]
     var catastrophes: [Catastrophe]
+    /// The network goes on between two calls of a program.
+    private var callsTakeTime = true
     private let random: Random
+
+    private static let time = "time between calls"
 
     init(seed: UInt64) {
         var random = Random(seed, 0, 20)
@@ -74,7 +78,7 @@ struct Weather: Sendable {
     var faults: SimulatedFaults {
         var faults = SimulatedFaults()
         for (kind, part) in zip(Self.kinds, parts) { kind.set(&faults, part) }
-        faults.callsThatTakeTime = 1 / 16
+        faults.callsThatTakeTime = callsTakeTime ? 1 / 16 : 0
         return faults
     }
 
@@ -88,6 +92,18 @@ struct Weather: Sendable {
 
     var names: [String] {
         zip(Self.kinds, parts).compactMap { $1 > 0 ? $0.name : nil } + catastrophes.map { "\($0)" }
+            + (callsTakeTime ? [Self.time] : [])
+    }
+
+    static let allNames = Set(kinds.map(\.name) + Catastrophe.allCases.map { "\($0)" } + [time])
+
+    /// Leaves only what has one of these names.
+    mutating func keep(_ names: [String]) {
+        for (index, kind) in Self.kinds.enumerated() where !names.contains(kind.name) { parts[index] = 0 }
+        catastrophes.removeAll { !names.contains("\($0)") }
+        callsTakeTime = names.contains(Self.time)
+        let storms = zip(Self.kinds, parts).contains { $0.isStorm && $1 > 0 }
+        isStormy = storms || catastrophes.contains(.resets)
     }
 
     /// Goes on until the task is cancelled.
