@@ -184,9 +184,11 @@ static void stale_arrives(sim_world *world, sim_event *event) {
     free(notice);
 }
 
-// No kernel does this. A program that knows whose completion it has is none the worse for it.
+// No kernel does this. A program that knows whose completion it has is none the worse for it, unless it still waits for others
+// of the same socket.
 void sim_ring_maybe_stale(sim_world *world, sim_socket *socket) {
-    if (!socket->last_ring || socket->last_ring->closed || !sim_chance(world, world->faults.stale_completions)) return;
+    if (!socket->last_ring || socket->last_ring->closed || socket->was_lent_memory) return;
+    if (!sim_chance(world, world->faults.stale_completions)) return;
     sim_notice *notice = calloc(1, sizeof *notice);
     if (!notice) abort();
     *notice = (sim_notice){.ring = socket->last_ring, .user_data = socket->last_token};

@@ -146,6 +146,7 @@ static bool run_send(sim_world *world, sim_request *request) {
     if (is_zero_copy(request)) {
         notification = calloc(1, sizeof *notification);
         if (!notification) abort();
+        socket->was_lent_memory = true;
         copies = sim_chance(world, world->faults.copies);
         *notification = (sim_notification){
             .references = 1, .ring = &request->ring->file, .user_data = request->entry.user_data, .copied = copies};

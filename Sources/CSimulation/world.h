@@ -143,6 +143,7 @@ struct sim_socket {
     bool wants_room;        // a send met a full buffer
     struct sim_ring *_Nullable last_ring;   // where its last request was, and which one
     uint64_t last_token;
+    bool was_lent_memory;   // of zero-copy sends, whose notifications may come long after it was closed
     int error;              // told once
     int options[8];         // values by number, see sockets.c
     // A listener's.

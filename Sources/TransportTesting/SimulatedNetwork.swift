@@ -129,6 +129,9 @@ public final class SimulatedNetwork: @unchecked Sendable {
         }
     }
 
+    /// From now on a process that a trap or a broken invariant ends says what happened last in its network.
+    package static func speakAtCrashes() { sim_trace_at_crash() }
+
     /// What has happened so far, counted.
     public var statistics: SimulationStatistics { SimulationStatistics(sim_statistics_of(world).pointee) }
 

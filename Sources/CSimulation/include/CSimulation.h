@@ -90,6 +90,8 @@ void sim_note(sim_world *world, uint64_t value);
 uint64_t sim_trace_hash(const sim_world *world);
 // The last things that happened, one a line; the number of characters, without the zero.
 uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity);
+// From now on, a process that a signal ends (a trap, a broken invariant) prints what happened last in the world it was in.
+void sim_trace_at_crash(void);
 
 // ------------------------------------------------------------------------------------------------------------- tasks
 

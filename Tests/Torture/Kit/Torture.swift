@@ -1,5 +1,6 @@
 import Glibc
 import SwiftTransport
+import TransportTesting
 
 /// The whole program.
 public enum Torture {
@@ -8,6 +9,7 @@ public enum Torture {
         let options = Options(CommandLine.arguments)
         if let seeds = options.seeds {
             if options.shrinks { exit(Supervisor(options, seeds).execute() ? 0 : 1) }
+            SimulatedNetwork.speakAtCrashes()
             exit(
                 await Campaign(
                     seeds: seeds, recipe: options.recipe, isRepeated: options.isRepeated, isTraced: options.isTraced,
