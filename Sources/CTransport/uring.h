@@ -54,7 +54,7 @@ enum : uint8_t {
 
 // ct_slot.uring.later: what waits for a submission entry.
 enum {
-    CT_LATER_SEND = 1u << 0,        // the caller is asked to send again
+    CT_LATER_AGAIN = 1u << 0,       // the caller is asked to send again, or to connect
     CT_LATER_RECEIVE = 1u << 6,
     CT_LATER_LOST = 1u << 7,        // not an entry: the ends of operations that will never complete
 };

@@ -120,7 +120,7 @@ int ct_uring_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uin
     struct io_uring_sqe *sqe = ready ? uring_request(loop) : NULL;
     slot->sends_in_flight++;
     if (ct_unlikely(!sqe)) {
-        ct_uring_later(loop, slot, CT_LATER_SEND);
+        ct_uring_later(loop, slot, CT_LATER_AGAIN);
         return 0;
     }
     if (count == 1) {
@@ -151,12 +151,15 @@ int ct_uring_connect(ct_loop *loop, ct_slot *slot, const struct sockaddr *addres
     if (uring_is_lost(slot)) return -ENOMEM;
     if (u->addresses_used == CT_ADDRESSES) uring_submit(loop);
     struct io_uring_sqe *sqe = u->addresses_used < CT_ADDRESSES ? uring_request(loop) : NULL;
-    if (!sqe) return -ENOBUFS;
+    slot->connects_in_flight++;
+    if (!sqe) {
+        ct_uring_later(loop, slot, CT_LATER_AGAIN);
+        return 0;
+    }
     struct sockaddr_storage *copy = &u->addresses[u->addresses_used++];
     __builtin_memcpy(copy, address, length);
     io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)copy, length);
     io_uring_sqe_set_data64(sqe, ct_token(CT_OP_CONNECT, slot));
-    slot->connects_in_flight++;
     return 0;
 }
 

@@ -4,7 +4,7 @@
 //   the kernel takes no requests       what was queued stays queued and goes with the next enter; completions are looked
 //                                      at all the same, and the wait is short
 //   no submission entry is free        the slot goes on a list and is served in a later turn: a cancel is made then, a
-//                                      receive armed, and the owner of a send asked to send again
+//                                      receive armed, and the owner of a send or a connect asked to come again
 //   completions were dropped           every connection that had something in flight ends with an error, and the engine
 //                                      goes on with a new ring
 #include "uring.h"
@@ -86,10 +86,14 @@ static uint32_t later_serve(ct_loop *loop, ct_slot *slot, uint8_t what, ct_event
         if ((what & ct_later_cancel(operation)) && !over) ct_uring_cancel(loop, slot, operation);
     }
     if ((what & CT_LATER_RECEIVE) && slot->state == CT_SLOT_OPEN && slot->receive_wanted) ct_uring_receive(loop, slot);
-    if (!(what & CT_LATER_SEND)) return 0;
-    slot->sends_in_flight--;
-    *events = later_event(slot, CT_EVENT_SEND, -EAGAIN);
-    events->token = slot->send_tag;
+    if (!(what & CT_LATER_AGAIN)) return 0;
+    // Nobody sends what is not connected yet.
+    bool connects = slot->connects_in_flight > 0;
+    if (connects) slot->connects_in_flight--;
+    else slot->sends_in_flight--;
+    *events = later_event(slot, connects ? CT_EVENT_CONNECT : CT_EVENT_SEND, -EAGAIN);
+    if (connects) events->flags = CT_EVENT_MORE;
+    else events->token = slot->send_tag;
     ct_slot_operation_ended(loop, slot);
     return 1;
 }

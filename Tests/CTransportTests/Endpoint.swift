@@ -14,6 +14,8 @@ enum Happening: Equatable {
     case notified
     case connected
     case connectFailed(Int32)
+    /// There was no room for the request.
+    case connectAgain
     case closed
 }
 

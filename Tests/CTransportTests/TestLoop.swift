@@ -107,6 +107,7 @@ final class TestLoop {
         case CT_EVENT_NOTIFICATION:
             endpoint.noteTag(of: event)
             endpoint.note(.notified)
+        case CT_EVENT_CONNECT where event.has(CT_EVENT_MORE): endpoint.note(.connectAgain)
         case CT_EVENT_CONNECT: endpoint.note(result == 0 ? .connected : .connectFailed(-result))
         case CT_EVENT_CLOSED:
             endpoint.note(.closed)

@@ -122,7 +122,7 @@ enum ct_event_kind : uint16_t {
     CT_EVENT_RECEIVE,       // result: bytes at `data`, 0 at end of stream, or -errno
     CT_EVENT_SEND,          // result: bytes the kernel took, -EAGAIN for "none, try again", or -errno
     CT_EVENT_NOTIFICATION,  // the kernel no longer reads the memory of the zero-copy send with the tag `token`
-    CT_EVENT_CONNECT,       // result: 0 or -errno
+    CT_EVENT_CONNECT,       // result: 0 or -errno; -EAGAIN with MORE: the kernel had no room for the request, try again
     CT_EVENT_CLOSED,        // the slot is free again; `context` is handed back for the last time
     CT_EVENT_TIMER,         // token: the timer; take it with ct_timer_take() before acting on it
 };

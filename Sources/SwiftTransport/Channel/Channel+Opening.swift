@@ -106,6 +106,11 @@ extension Channel {
     /// TCP, by the engine.
     private func connect(_ descriptor: Int32, to address: SocketAddress) throws(TransportError) {
         try takeOver(descriptor)
+        ensureOpening().address = address
+        try connectSlot(to: address)
+    }
+
+    private func connectSlot(to address: SocketAddress) throws(TransportError) {
         guard let slot else { return }
         let result = address.withSockaddr { ct_connect(eventLoop.core, slot, $0, $1) }
         if result < 0 { throw TransportError(call: .connect, errno: -result) }
@@ -118,8 +123,18 @@ extension Channel {
     }
 
     /// The engine has an answer.
-    func connectEnded(_ result: Int32) {
-        if result == 0 { connectSucceeded() } else { connectFailed(TransportError(call: .connect, errno: -result)) }
+    func connectEnded(_ event: ct_event) {
+        switch event.result {
+        case 0: connectSucceeded()
+        // The kernel had no room for the request. It may have now.
+        case -EAGAIN where event.flags & UInt16(CT_EVENT_MORE) != 0 && own.lifecycle.phase == .opening: connectAgain()
+        default: connectFailed(TransportError(call: .connect, errno: -event.result))
+        }
+    }
+
+    private func connectAgain() {
+        guard let address = own.ending?.opening?.address else { return }
+        do throws(TransportError) { try connectSlot(to: address) } catch { connectFailed(error) }
     }
 
     private func connected(_ outcome: UnixConnect.Outcome) {

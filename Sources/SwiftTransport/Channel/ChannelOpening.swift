@@ -20,6 +20,8 @@ final class ChannelOpening {
     /// Takes the end of a connect, once.
     var connected: ((TransportError?) -> Void)?
     var unix: UnixConnect?
+    /// Where an engine connects it to.
+    var address: SocketAddress?
 
     /// Calls `body` when the handlers are there, at once if they are.
     func whenPrepared(_ body: @escaping (Preparation) -> Void) {

@@ -64,7 +64,7 @@ extension EventLoop {
         case CT_EVENT_NOTIFICATION:
             ChannelReference(context).with { $0.notified(event) }
         case CT_EVENT_CONNECT:
-            ChannelReference(context).with { $0.connectEnded(event.result) }
+            ChannelReference(context).with { $0.connectEnded(event) }
         case CT_EVENT_ACCEPT:
             ListenerReference(context).with { $0.accepted(event) }
         case CT_EVENT_CLOSED:
