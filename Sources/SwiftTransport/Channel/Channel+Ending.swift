@@ -175,6 +175,7 @@ extension Channel {
     }
 
     private func tellClosed() {
+        own.groups.take()?.leave(self)
         guard let ending = own.ending else { return }
         // The cause stays: later refusals carry it.
         if ending.cause == nil { own.ending = nil }

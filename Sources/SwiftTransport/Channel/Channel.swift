@@ -46,6 +46,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
         var waiting: WaitingWrites?
         /// Made when somebody asks for an address.
         var addresses: ChannelAddresses?
+        /// Those it leaves when it closes.
+        var groups: GroupMembership?
         #if DEBUG
             var unflushed = UnflushedWrites()
         #endif

@@ -21,6 +21,8 @@ public final class ChannelGroup: Sendable {
         /// The members by their loops; made when it is needed, forgotten when somebody comes or goes.
         var parts: [Part]?
         var waiters: [UnsafeContinuation<Void, Never>] = []
+        /// What channels have that are in no other group.
+        var membership: GroupMembership?
     }
     /// Channels, each once, in an order that depends on nothing but who came and went: what happens to all of them happens in the
     /// same order in every run of a simulated network.
@@ -62,13 +64,16 @@ public final class ChannelGroup: Sendable {
     /// members.
     @discardableResult
     public func add(_ channel: Channel) -> Bool {
-        let isNew = state.withLock { state in
+        let membership = state.withLock { state -> GroupMembership? in
+            guard state.members.insert(channel) else { return nil }
             state.parts = nil
-            return state.members.insert(channel)
+            let membership = state.membership ?? GroupMembership(self)
+            state.membership = membership
+            return membership
         }
-        // One that is closed leaves at once.
-        if isNew { channel.onClose { [weak self, unowned channel] in self?.remove(channel) } }
-        return isNew
+        guard let membership else { return false }
+        channel.belong(to: membership)
+        return true
     }
 
     /// Takes a channel out. False when it is no member.

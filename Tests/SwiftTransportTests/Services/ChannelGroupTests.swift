@@ -76,6 +76,31 @@ extension Scenarios {
             }
         }
 
+        /// A channel leaves all the groups it is in when it closes, and coming and going leaves nothing behind: not in the channel, and
+        /// not of a group that is gone.
+        @Test(arguments: Place.all) func whoClosesLeavesAllItsGroups(_ place: Place) async throws {
+            try await withGroup(place.engine, loops: 2) { group in
+                let (room, channels, peers) = try await Self.members(2, of: group, place)
+                let others = (0..<3).map { _ in ChannelGroup() }
+                for round in 0..<100 {
+                    let gone = ChannelGroup()
+                    for group in others + [gone] {
+                        #expect(channels[0].eventLoop.isCurrent == false && group.add(channels[0]))
+                    }
+                    if round < 99 { for group in others { #expect(group.remove(channels[0])) } }
+                }
+                let kept = await channels[0].eventLoop.run { channels[0].own.groups?.count ?? 0 }
+                #expect(kept.map { (4...5).contains($0) } == true)
+                peers[0].close()
+                await channels[0].closed()
+                for group in others { try await eventually("everybody to have left") { group.count == 0 } }
+                try await eventually("one to have left") { room.channels.count == 1 }
+                room.close(.immediate)
+                await room.closed()
+                for peer in peers { peer.close() }
+            }
+        }
+
         /// A condition is asked on the loop of each, and leaves some out.
         @Test(arguments: Place.all) func someAreLeftOut(_ place: Place) async throws {
             try await withGroup(place.engine, loops: 2) { group in
