@@ -64,10 +64,10 @@ extension HandlerEnd {
         checkLimit(session, channel, plan)
     }
 
-    /// A single write may always go beyond the limit, but never many.
+    /// A single write may always go beyond the limit, but never many; nor does what was on its way to the loop when it was made.
     private func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
         guard let limit = profile.hardLimit else { return }
-        let most = max(limit, max(plan.largest, 1 << 16) + 4096)
+        let most = limit + max(plan.largest, 1 << 16) + 4096
         if channel.pendingBytes > most { session.fault("beyond the hard limit", "\(channel.pendingBytes) of \(limit)") }
     }
 

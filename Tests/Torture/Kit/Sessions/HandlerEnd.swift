@@ -188,7 +188,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
             switch error.code {
             case .outboundQueueFull, .loopBudgetExhausted: session.excuse(side, .overflow)
             case .system where error.call == .pread: session.excuse(side, .unreadable)
-            default: if session.excuses.isEmpty { session.fault("error without cause", "\(error)") }
+            default:
+                if !session.explains(error, on: side) { session.fault("error without cause", "\(error)") }
             }
         }
         act()

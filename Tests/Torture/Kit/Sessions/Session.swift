@@ -101,6 +101,15 @@ final class Session: @unchecked Sendable {
 
     func hasLeft(_ side: Side) -> Bool { state.withLock { $0.hasLeft[side.rawValue] } }
 
+    /// Whether the session knows why a connection was lost. An end that has waited for its peer long enough resets, and where packets
+    /// are lost the peer may be there all the same.
+    func explains(_ error: TransportError, on side: Side) -> Bool {
+        if !excuses.isEmpty { return true }
+        return epoch.run.losesPackets && error.code == .connectionLost && (hasLeft(side.other) || isOver(side.other))
+    }
+
+    private func isOver(_ side: Side) -> Bool { state.withLock { $0.isOver[side.rawValue] } }
+
     /// Something is wrong.
     func fault(_ kind: String, _ detail: String) {
         state.withLock { if $0.faults.count < 8 { $0.faults.append((kind, detail)) } }
@@ -212,7 +221,7 @@ final class Session: @unchecked Sendable {
     // MARK: Watching
 
     /// One side ended with a reset, and the other does not seem to know.
-    var mayHaveLostItsReset: Bool { !excuses.isEmpty }
+    var mayHaveLostItsReset: Bool { !excuses.isEmpty || isOver(.client) != isOver(.server) }
 
     var idleMicroseconds: UInt64 {
         let now = Clock.microseconds

@@ -231,6 +231,15 @@ extension Stream.State {
 
     /// Which write begins here.
     private mutating func choose(_ bytes: UnsafeRawBufferPointer, _ hasLanes: Bool, isLast: Bool) -> Choice {
+        let choice = choose(bytes, hasLanes, isLast: isLast, isCut: false)
+        // What the kernel had begun with when it was given up ends the stream, behind a few bytes of it.
+        guard case .unknown = choice, isLast, end != .clean else { return choice }
+        return choose(bytes, hasLanes, isLast: true, isCut: true)
+    }
+
+    private mutating func choose(
+        _ bytes: UnsafeRawBufferPointer, _ hasLanes: Bool, isLast: Bool, isCut: Bool
+    ) -> Choice {
         var isUndecided = false
         for lane in lanes.indices {
             var index = lanes[lane].cursor
@@ -242,7 +251,7 @@ extension Stream.State {
                 }
                 let length = min(bytes.count, Stream.markLength, Int(entry.count))
                 // At the end every promise has been kept: what was taken back does not begin here.
-                let isGone = isLast && entry.wasTakenBack
+                let isGone = isLast && entry.wasTakenBack && !(isCut && entry.failure == .cancelled)
                 if !isGone, memcmp(bytes.baseAddress!, Pattern.table + Int(entry.phase), length) == 0 {
                     if length == Stream.markLength || length == entry.count || isLast {
                         skip(lane, to: index)
@@ -281,13 +290,12 @@ extension Stream.State {
         guard let phase = Pattern.find(UnsafeRawBufferPointer(rebasing: bytes.prefix(Stream.markLength))) else {
             return text + "; the bytes are no part of the pattern: \([UInt8](bytes.prefix(16)))"
         }
-        for (index, entry) in entries.enumerated() {
+        // The table is not so long that no two writes have a part of it in common.
+        let owners = entries.enumerated().compactMap { index, entry -> String? in
             let distance = (phase - Int(entry.phase) + Pattern.phases) % Pattern.phases
-            if distance < entry.count {
-                return text
-                    + "; they are of #\(index) (lane \(entry.lane), \(entry.count) bytes, \(entry.arrival)) at \(distance)"
-            }
+            guard distance < entry.count else { return nil }
+            return "#\(index) (lane \(entry.lane), \(entry.count) bytes, \(entry.arrival)) at \(distance)"
         }
-        return text + "; they are of another stream"
+        return text + "; they are of \(owners.isEmpty ? "another stream" : owners.joined(separator: " or "))"
     }
 }

@@ -38,7 +38,7 @@ struct TaskEnd: Sendable {
             try await connection.send(Buffer(Hello.bytes(session.id)))
         } catch {
             session.note(side, "hello failed", Int(error.code.rawValue))
-            if session.excuses.isEmpty { session.fault("error without cause", "hello: \(error)") }
+            if !session.explains(error, on: side) { session.fault("error without cause", "hello: \(error)") }
         }
         await run()
     }
@@ -121,7 +121,7 @@ struct TaskEnd: Sendable {
             } catch let error as TransportError {
                 session.note(side, "error", Int(error.code.rawValue), Int(error.errno))
                 session.incoming(side).ended(.broken)
-                if error.code != .cancelled, session.excuses.isEmpty {
+                if error.code != .cancelled, !session.explains(error, on: side) {
                     session.fault("error without cause", "\(error)")
                 }
                 return
