@@ -39,7 +39,7 @@ void sim_epoll_forget(sim_world *world, sim_file *file) {
         sim_watch *watch = file->watches;
         file->watches = watch->next;
         unlist(watch);
-        free(watch);
+        sim_free(watch);
     }
 }
 
@@ -57,18 +57,18 @@ void sim_epoll_free(sim_world *world, sim_file *file) {
                 continue;
             }
             *place = watch->next;
-            free(watch);
+            sim_free(watch);
         }
     }
     if (world->loop && world->loop->waiter == file) world->loop->waiter = NULL;
-    free(epoll);
+    sim_free(epoll);
 }
 
 static int call_create(void) {
     sim_world *world = sim_here;
-    sim_epoll *epoll = calloc(1, sizeof *epoll);
+    sim_epoll *epoll = sim_calloc(1, sizeof *epoll);
     int fd = epoll ? sim_file_open(world, &epoll->file, SIM_EPOLL) : -1;
-    if (fd < 0) free(epoll);
+    if (fd < 0) sim_free(epoll);
     else if (world->loop) world->loop->waiter = &epoll->file;
     return fd;
 }
@@ -92,10 +92,10 @@ static int call_control(int fd, int operation, int other, struct epoll_event *ev
         sim_watch *watch = *place;
         *place = watch->next;
         unlist(watch);
-        free(watch);
+        sim_free(watch);
         return 0;
     }
-    sim_watch *watch = calloc(1, sizeof *watch);
+    sim_watch *watch = sim_calloc(1, sizeof *watch);
     if (!watch) {
         errno = ENOMEM;
         return -1;

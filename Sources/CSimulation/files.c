@@ -5,7 +5,7 @@ bool sim_grow(void *array, uint32_t *capacity, uint32_t needed, size_t size) {
     if (needed <= *capacity) return true;
     uint32_t more = *capacity ? *capacity * 2 : 64;
     while (more < needed) more *= 2;
-    void *grown = realloc(*(void **)array, more * size);
+    void *grown = sim_realloc(*(void **)array, more * size);
     if (!grown) return false;
     memset((char *)grown + *capacity * size, 0, (more - *capacity) * size);
     *(void **)array = grown;
@@ -49,7 +49,7 @@ void sim_file_release(sim_world *world, sim_file *file) {
     if (--file->references > 0) return;
     switch (file->kind) {
     case SIM_SOCKET: sim_socket_closed(world, (sim_socket *)file); break;
-    case SIM_EVENTFD: free(file); break;
+    case SIM_EVENTFD: sim_free(file); break;
     case SIM_EPOLL: sim_epoll_free(world, file); break;
     case SIM_RING: sim_ring_free(world, file); break;
     }
@@ -111,9 +111,9 @@ static int call_poll(struct pollfd *one) {
 
 static int call_eventfd(void) {
     sim_world *world = sim_here;
-    sim_eventfd *event = calloc(1, sizeof *event);
+    sim_eventfd *event = sim_calloc(1, sizeof *event);
     int fd = event ? sim_file_open(world, &event->file, SIM_EVENTFD) : -1;
-    if (fd < 0) free(event);
+    if (fd < 0) sim_free(event);
     else __atomic_add_fetch(&world->references, 1, __ATOMIC_RELAXED);
     return fd;
 }
@@ -137,7 +137,7 @@ static void call_eventfd_close(const ct_kernel *kernel, int fd) {
     sim_world *world = world_of(kernel);
     // From outside, or when the world has ended, it ends with the world.
     if (world == sim_here) call_close(fd);
-    if (__atomic_sub_fetch(&world->references, 1, __ATOMIC_ACQ_REL) == 0) free(world);
+    if (__atomic_sub_fetch(&world->references, 1, __ATOMIC_ACQ_REL) == 0) sim_free(world);
 }
 
 void sim_fill_in_files(ct_kernel *kernel) {

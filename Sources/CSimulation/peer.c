@@ -34,7 +34,7 @@ bool sim_peer_listen(sim_world *world, sim_host host, uint16_t port, uint32_t bu
 sim_peer *sim_peer_accept(sim_world *world, sim_host host, uint16_t port) {
     sim_socket *listener = listener_at(world, host, port);
     sim_socket *socket = listener ? listener->queue_head : NULL;
-    sim_peer *peer = socket ? malloc(sizeof *peer) : NULL;
+    sim_peer *peer = socket ? sim_malloc(sizeof *peer) : NULL;
     if (!peer) return NULL;
     listener->queue_head = socket->next_queued;
     if (!listener->queue_head) listener->queue_tail = NULL;
@@ -44,7 +44,27 @@ sim_peer *sim_peer_accept(sim_world *world, sim_host host, uint16_t port) {
     return peer;
 }
 
-void sim_peer_free(sim_peer *peer) { free(peer); }
+sim_peer *sim_peer_connect(sim_world *world, sim_host from, sim_host to, uint16_t port, uint32_t buffer) {
+    sim_peer *peer = sim_malloc(sizeof *peer);
+    sim_socket *socket = peer ? sim_socket_create(world, from) : NULL;
+    if (!socket) {
+        sim_free(peer);
+        return NULL;
+    }
+    socket->send_buffer = SIM_PEER_SENDS;
+    socket->receive_buffer = buffer;
+    socket->local.ss_family = AF_INET;
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(10u << 24 | (to + 1))};
+    sim_world_set_host(world, from);
+    // What comes of it, a look tells.
+    int error = -sim_socket_connect(world, socket, (const struct sockaddr *)&address, sizeof address);
+    if (error != EINPROGRESS) socket->error = error;
+    *peer = (sim_peer){world, socket->self, {0}};
+    return peer;
+}
+
+void sim_peer_free(sim_peer *peer) { sim_free(peer); }
 
 // NULL once it is closed.
 static sim_socket *socket_of(const sim_peer *peer) {
@@ -58,6 +78,7 @@ sim_peer_state sim_peer_look(const sim_peer *peer) {
     sim_peer_state state = {.unreceived = other ? other->unread : 0};
     if (socket) state.unreceived += socket->written - socket->acknowledged;
     if (!socket_of(peer)) return state;
+    state.is_connected = socket->state == SIM_CONNECTED;
     state.unread = socket->unread;
     state.is_over = socket->input_over || socket->state == SIM_DEAD;
     state.error = socket->error;

@@ -33,7 +33,7 @@ sim_socket *sim_socket_at(sim_world *world, sim_handle handle) {
 }
 
 sim_socket *sim_socket_create(sim_world *world, sim_host host) {
-    sim_socket *socket = calloc(1, sizeof *socket);
+    sim_socket *socket = sim_calloc(1, sizeof *socket);
     uint32_t index = 0;
     if (world->free_socket_count > 0) {
         index = world->free_sockets[--world->free_socket_count];
@@ -41,7 +41,7 @@ sim_socket *sim_socket_create(sim_world *world, sim_host host) {
         uint32_t capacity = world->socket_capacity;
         if (!socket || !sim_grow(&world->generations, &capacity, world->socket_count + 1, sizeof *world->generations) ||
             !sim_grow(&world->sockets, &world->socket_capacity, world->socket_count + 1, sizeof *world->sockets)) {
-            free(socket);
+            sim_free(socket);
             return NULL;
         }
         index = world->socket_count++;
@@ -65,13 +65,13 @@ void sim_socket_free(sim_world *world, sim_socket *socket) {
     while (socket->pieces) {
         sim_piece *piece = socket->pieces;
         socket->pieces = piece->next;
-        free(piece);
+        sim_free(piece);
     }
     world->sockets[index] = NULL;
     world->generations[index]++;
     if (sim_grow(&world->free_sockets, &world->free_socket_capacity, world->free_socket_count + 1, sizeof *world->free_sockets))
         world->free_sockets[world->free_socket_count++] = index;
-    free(socket);
+    sim_free(socket);
 }
 
 // ------------------------------------------------------------------------------------------------------------ readiness
@@ -126,7 +126,7 @@ int64_t sim_socket_receive(sim_world *world, sim_socket *socket, void *memory, s
         if (piece->offset < piece->length) break;
         socket->pieces = piece->next;
         if (!socket->pieces) socket->last_piece = NULL;
-        free(piece);
+        sim_free(piece);
     }
     socket->unread -= (uint32_t)taken;
     sim_trace(world, SIM_T_RECEIVE, sim_number(socket->file.fd), (int64_t)taken);
@@ -135,7 +135,7 @@ int64_t sim_socket_receive(sim_world *world, sim_socket *socket, void *memory, s
 }
 
 static bool append_segment(sim_socket *socket, const struct iovec *vector, uint32_t length, sim_notification *notification) {
-    sim_segment *segment = malloc(sizeof *segment + (notification ? 0 : length));
+    sim_segment *segment = sim_malloc(sizeof *segment + (notification ? 0 : length));
     if (!segment) return false;
     *segment = (sim_segment){.from = socket->written, .length = length, .notification = notification};
     if (notification) {

@@ -44,7 +44,7 @@ static bool is_cut(sim_world *world, sim_host from, sim_host to) {
 static void packet_drop(sim_world *world, sim_packet *packet) {
     world->statistics.packets_lost++;
     sim_trace(world, SIM_T_LOST, packet->to.index, (int64_t)packet->position);
-    free(packet);
+    sim_free(packet);
 }
 
 // `socket`: whose order it keeps; NULL: nobody's.
@@ -70,7 +70,7 @@ static void packet_send(sim_world *world, sim_packet *packet, sim_socket *socket
 }
 
 static sim_packet *packet_make(uint8_t flags, uint32_t length) {
-    sim_packet *packet = calloc(1, sizeof *packet + length);
+    sim_packet *packet = sim_calloc(1, sizeof *packet + length);
     if (!packet) abort();
     packet->flags = flags;
     packet->length = length;
@@ -134,13 +134,13 @@ static void timer_rings(sim_world *world, sim_event *event);
 void sim_tcp_stop_timer(sim_world *world, sim_socket *socket) {
     if (!socket->timer) return;
     sim_unschedule(world, socket->timer);
-    free(socket->timer);
+    sim_free(socket->timer);
     socket->timer = NULL;
 }
 
 static void start_timer(sim_world *world, sim_socket *socket, uint64_t delay) {
     if (socket->timer) sim_unschedule(world, socket->timer);
-    else socket->timer = calloc(1, sizeof(sim_timer));
+    else socket->timer = sim_calloc(1, sizeof(sim_timer));
     if (!socket->timer) abort();
     ((sim_timer *)socket->timer)->socket = socket->self;
     socket->timer->happens = timer_rings;
@@ -202,7 +202,7 @@ void sim_tcp_push(sim_world *world, sim_socket *socket) {
 
 static void timer_rings(sim_world *world, sim_event *event) {
     sim_socket *socket = sim_socket_at(world, ((sim_timer *)event)->socket);
-    free(event);
+    sim_free(event);
     if (!socket) abort();
     socket->timer = NULL;
     if (socket->state == SIM_CONNECTING) {
@@ -239,7 +239,7 @@ static void timer_rings(sim_world *world, sim_event *event) {
 void sim_notification_release(sim_world *world, sim_notification *notification) {
     if (--notification->references > 0) return;
     sim_ring_notified(world, notification->ring, notification->user_data, notification->copied);
-    free(notification);
+    sim_free(notification);
 }
 
 static void free_segments_until(sim_world *world, sim_socket *socket, uint64_t position) {
@@ -247,7 +247,7 @@ static void free_segments_until(sim_world *world, sim_socket *socket, uint64_t p
         sim_segment *segment = socket->segments;
         socket->segments = segment->next;
         if (segment->notification) sim_notification_release(world, (sim_notification *)segment->notification);
-        free(segment);
+        sim_free(segment);
     }
     if (!socket->segments) socket->last_segment = NULL;
 }
@@ -447,7 +447,7 @@ static void acknowledged(sim_world *world, sim_socket *socket, const sim_packet 
 }
 
 static void take_bytes(sim_socket *socket, const sim_packet *packet, uint64_t skipped, uint32_t length) {
-    sim_piece *piece = malloc(sizeof *piece + length);
+    sim_piece *piece = sim_malloc(sizeof *piece + length);
     if (!piece) abort();
     *piece = (sim_piece){.length = length};
     memcpy(piece->bytes, packet->bytes + skipped, length);
@@ -524,7 +524,7 @@ static void packet_arrives(sim_world *world, sim_event *event) {
         segment_arrives(world, packet);
     }
     world->host = before;
-    free(packet);
+    sim_free(packet);
 }
 
 // What was read makes room. The peer is told when it is worth a packet.

@@ -20,16 +20,16 @@ static unsigned power_of_two(unsigned least) {
 
 static int call_setup(unsigned entries, struct io_uring *io, struct io_uring_params *parameters) {
     sim_world *world = sim_here;
-    sim_ring *ring = calloc(1, sizeof *ring);
+    sim_ring *ring = sim_calloc(1, sizeof *ring);
     if (!ring) return -ENOMEM;
     unsigned submissions = power_of_two(entries);
     unsigned completions = power_of_two(parameters->cq_entries > 2 * submissions ? parameters->cq_entries : 2 * submissions);
-    ring->sqes = calloc(submissions, sizeof *ring->sqes);
-    ring->cqes = calloc(completions, sizeof *ring->cqes);
+    ring->sqes = sim_calloc(submissions, sizeof *ring->sqes);
+    ring->cqes = sim_calloc(completions, sizeof *ring->cqes);
     if (!ring->sqes || !ring->cqes || sim_file_open(world, &ring->file, SIM_RING) < 0) {
-        free(ring->sqes);
-        free(ring->cqes);
-        free(ring);
+        sim_free(ring->sqes);
+        sim_free(ring->cqes);
+        sim_free(ring);
         return -ENOMEM;
     }
     ring->sq_mask = submissions - 1;
@@ -75,12 +75,12 @@ void sim_ring_free(sim_world *world, sim_file *file) {
     sim_ring *ring = (sim_ring *)file;
     for (sim_completion *later; (later = ring->later_head);) {
         ring->later_head = later->next;
-        free(later);
+        sim_free(later);
     }
     if (world->loop && world->loop->waiter == file) world->loop->waiter = NULL;
-    free(ring->sqes);
-    free(ring->cqes);
-    free(ring);
+    sim_free(ring->sqes);
+    sim_free(ring->cqes);
+    sim_free(ring);
 }
 
 static int call_register_buffers(struct io_uring *io, const struct io_uring_buf_reg *registration) {
@@ -110,7 +110,7 @@ static bool place(sim_ring *ring, const struct io_uring_cqe *cqe) {
 }
 
 static void keep(sim_ring *ring, const struct io_uring_cqe *cqe) {
-    sim_completion *later = malloc(sizeof *later);
+    sim_completion *later = sim_malloc(sizeof *later);
     if (!later) abort();
     *later = (sim_completion){.cqe = *cqe};
     if (ring->later_tail) ring->later_tail->next = later;
@@ -140,7 +140,7 @@ static void place_what_was_kept(sim_ring *ring) {
         sim_completion *later = ring->later_head;
         ring->later_head = later->next;
         if (!ring->later_head) ring->later_tail = NULL;
-        free(later);
+        sim_free(later);
     }
     if (!ring->later_head) ring->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
 }
@@ -161,13 +161,13 @@ static void notice_arrives(sim_world *world, sim_event *event) {
         .flags = IORING_CQE_F_NOTIF,
     };
     if (!ring->closed) complete_later(ring, &cqe);
-    free(notice);
+    sim_free(notice);
     sim_file_release(world, &ring->file);
 }
 
 // Takes over the reference to the ring.
 void sim_ring_notified(sim_world *world, sim_file *file, uint64_t user_data, bool copied) {
-    sim_notice *notice = calloc(1, sizeof *notice);
+    sim_notice *notice = sim_calloc(1, sizeof *notice);
     if (!notice) abort();
     *notice = (sim_notice){.ring = (sim_ring *)file, .user_data = user_data, .copied = copied};
     notice->event.happens = notice_arrives;
@@ -181,7 +181,7 @@ static void stale_arrives(sim_world *world, sim_event *event) {
     struct io_uring_cqe cqe = {.user_data = notice->user_data, .res = -ECANCELED};
     if (!notice->ring->closed) complete_later(notice->ring, &cqe);
     sim_file_release(world, &notice->ring->file);
-    free(notice);
+    sim_free(notice);
 }
 
 // No kernel does this. A program that knows whose completion it has is none the worse for it, unless it still waits for others
@@ -189,7 +189,7 @@ static void stale_arrives(sim_world *world, sim_event *event) {
 void sim_ring_maybe_stale(sim_world *world, sim_socket *socket) {
     if (!socket->last_ring || socket->last_ring->closed || socket->was_lent_memory) return;
     if (!sim_chance(world, world->faults.stale_completions)) return;
-    sim_notice *notice = calloc(1, sizeof *notice);
+    sim_notice *notice = sim_calloc(1, sizeof *notice);
     if (!notice) abort();
     *notice = (sim_notice){.ring = socket->last_ring, .user_data = socket->last_token};
     sim_file_retain(&notice->ring->file);

@@ -30,6 +30,7 @@ typedef struct sim_ring {
 
 struct sim_request {
     sim_request *_Nullable next;                // of the ring
+    sim_request *_Nullable previous;
     sim_request *_Nullable next_of_file;
     sim_request *_Nullable next_of_work;
     sim_ring *ring;

@@ -37,15 +37,15 @@ static void unlist(sim_request *request) {
 
 void sim_request_drop(sim_world *world, sim_request *request) {
     unlist(request);
-    sim_request **place = &request->ring->requests;
-    while (*place != request) place = &(*place)->next;
-    *place = request->next;
-    place = &request->file->requests;
+    if (request->previous) request->previous->next = request->next;
+    else request->ring->requests = request->next;
+    if (request->next) request->next->previous = request->previous;
+    sim_request **place = &request->file->requests;
     while (*place != request) place = &(*place)->next_of_file;
     *place = request->next_of_file;
     sim_file_release(world, request->file);
-    free(request->vectors);
-    free(request);
+    sim_free(request->vectors);
+    sim_free(request);
 }
 
 static void finish(sim_world *world, sim_request *request, int32_t result, uint32_t flags) {
@@ -144,7 +144,7 @@ static bool run_send(sim_world *world, sim_request *request) {
     sim_notification *notification = NULL;
     bool copies = false;
     if (is_zero_copy(request)) {
-        notification = calloc(1, sizeof *notification);
+        notification = sim_calloc(1, sizeof *notification);
         if (!notification) abort();
         socket->was_lent_memory = true;
         copies = sim_chance(world, world->faults.copies);
@@ -153,7 +153,7 @@ static bool run_send(sim_world *world, sim_request *request) {
     }
     int64_t result = sim_socket_send(world, socket, request->vectors, request->vector_count, copies ? NULL : notification);
     if (result == -EAGAIN) {
-        free(notification);
+        sim_free(notification);
         return false;
     }
     uint32_t flags = 0;
@@ -215,7 +215,7 @@ static void copy_vectors(sim_request *request) {
         vectors = message->msg_iov;
         request->vector_count = (uint32_t)message->msg_iovlen;
     }
-    request->vectors = malloc(request->vector_count * sizeof *vectors);
+    request->vectors = sim_malloc(request->vector_count * sizeof *vectors);
     if (!request->vectors) abort();
     memcpy(request->vectors, vectors, request->vector_count * sizeof *vectors);
 }
@@ -234,6 +234,7 @@ static void cancel(sim_world *world, sim_ring *ring, const struct io_uring_sqe *
 static void attach(sim_ring *ring, sim_request *request) {
     sim_file_retain(request->file);
     request->next = ring->requests;
+    if (request->next) request->next->previous = request;
     ring->requests = request;
     request->next_of_file = request->file->requests;
     request->file->requests = request;
@@ -260,7 +261,7 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
         sim_ring_complete(world, ring, entry->user_data, -EBADF, 0);
         return;
     }
-    sim_request *request = calloc(1, sizeof *request);
+    sim_request *request = sim_calloc(1, sizeof *request);
     if (!request) abort();
     *request = (sim_request){.ring = ring, .file = file, .entry = *entry, .wants = wanted_bits(entry)};
     attach(ring, request);

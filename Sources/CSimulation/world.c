@@ -40,7 +40,7 @@ static int call_resolve(const char *host, uint16_t port, ct_address *addresses, 
 // --------------------------------------------------------------------------------------------------------------- worlds
 
 sim_world *sim_world_create(uint64_t seed, sim_kernel_traits traits) {
-    sim_world *world = calloc(1, sizeof *world);
+    sim_world *world = sim_calloc(1, sizeof *world);
     if (!world) return NULL;
     world->references = 1;
     world->now = SIM_SECOND;
@@ -77,22 +77,22 @@ void sim_world_destroy(sim_world *world) {
     while (world->heap.count > 0) {
         sim_event *event = world->heap.items[0];
         sim_unschedule(world, event);
-        free(event);
+        sim_free(event);
     }
-    for (uint32_t i = 0; i < world->file_count; i++) free(world->files[i]);
-    for (uint32_t i = 0; i < world->machine_count; i++) free(world->machines[i].listeners);
-    free(world->heap.items);
-    free(world->files);
-    free(world->free_files);
-    free(world->sockets);
-    free(world->generations);
-    free(world->free_sockets);
-    free(world->machines);
-    free(world->links);
+    for (uint32_t i = 0; i < world->file_count; i++) sim_free(world->files[i]);
+    for (uint32_t i = 0; i < world->machine_count; i++) sim_free(world->machines[i].listeners);
+    sim_free(world->heap.items);
+    sim_free(world->files);
+    sim_free(world->free_files);
+    sim_free(world->sockets);
+    sim_free(world->generations);
+    sim_free(world->free_sockets);
+    sim_free(world->machines);
+    sim_free(world->links);
     world->files = NULL;
     world->file_count = 0;
     sim_here = before == world ? NULL : before;
-    if (__atomic_sub_fetch(&world->references, 1, __ATOMIC_ACQ_REL) == 0) free(world);
+    if (__atomic_sub_fetch(&world->references, 1, __ATOMIC_ACQ_REL) == 0) sim_free(world);
 }
 
 void sim_world_set_driver(sim_world *world, void *driver) { world->kernel.driver = driver; }
@@ -189,15 +189,15 @@ static sim_link *link_of(sim_world *world, sim_host from, sim_host to) { return 
 
 sim_host sim_host_add(sim_world *world, const char *name) {
     uint32_t count = world->machine_count, more = count + 1;
-    sim_link *links = calloc((size_t)more * more, sizeof *links);
-    sim_machine *machines = realloc(world->machines, more * sizeof *machines);
+    sim_link *links = sim_calloc((size_t)more * more, sizeof *links);
+    sim_machine *machines = sim_realloc(world->machines, more * sizeof *machines);
     if (!links || !machines) abort();
     for (sim_host from = 0; from < more; from++)
         for (sim_host to = 0; to < more; to++)
             links[from * more + to] = from < count && to < count
                                           ? *link_of(world, from, to)
                                           : (sim_link){.delay = from == to ? SIM_LOCAL_DELAY : SIM_LINK_DELAY};
-    free(world->links);
+    sim_free(world->links);
     world->links = links;
     world->machines = machines;
     machines[count] = (sim_machine){0};
@@ -236,7 +236,7 @@ void sim_link_set_loss(sim_world *world, sim_host from, sim_host to, uint16_t ch
 // ---------------------------------------------------------------------------------------------------------------- loops
 
 sim_loop *sim_loop_begin(sim_world *world, sim_host host) {
-    sim_loop *loop = calloc(1, sizeof *loop);
+    sim_loop *loop = sim_calloc(1, sizeof *loop);
     if (!loop) return NULL;
     *loop = (sim_loop){.world = world, .host = host, .deadline = SIM_FOREVER};
     world->loop = loop;
@@ -248,7 +248,7 @@ void sim_loop_end_of_making(sim_loop *loop) { loop->world->loop = NULL; }
 
 void sim_loop_forget(sim_loop *loop) {
     if (loop->world->loop == loop) loop->world->loop = NULL;
-    free(loop);
+    sim_free(loop);
 }
 
 void sim_loop_enter(sim_loop *loop) {

@@ -21,6 +21,13 @@
 // Far from the numbers of real descriptors, so that one that leaks out is refused by Linux.
 #define SIM_FD_FIRST (1 << 26)
 
+// ----------------------------------------------------------------------------------------------------------- memory
+
+void *_Nullable sim_malloc(size_t size);
+void *_Nullable sim_calloc(size_t count, size_t size);
+void *_Nullable sim_realloc(void *_Nullable memory, size_t size);
+void sim_free(void *_Nullable memory);
+
 // ------------------------------------------------------------------------------------------------------- randomness
 
 typedef struct sim_random {

@@ -223,7 +223,8 @@ final class Scheduler: @unchecked Sendable {
         }
         // What is left then belongs to tasks that wait for ever, and to connections whose end nobody waits for.
         let end = now + 300_000_000_000
-        let lastStep = steps + stepLimit
+        let (sum, isBeyond) = steps.addingReportingOverflow(stepLimit)
+        let lastStep = isBeyond ? Int.max : sum
         while !(loops.isEmpty && jobs.isEmpty), now < end, steps < lastStep, step() {}
         return loops.isEmpty
     }

@@ -102,6 +102,9 @@ void sim_world_take_jobs(sim_world *world, sim_job_taker _Nullable take, void *_
 // Once per process, before the first world is entered.
 void sim_jobs_hook(void);
 
+// How many bytes the simulated kernels of this process hold. Any thread.
+uint64_t sim_memory_held(void);
+
 // ----------------------------------------------------------------------------------------------------------- hosts
 
 // With an address of its own, 10.0.0.1 for the first; `name` is what others look up.
@@ -130,6 +133,7 @@ typedef struct sim_peer sim_peer;
 typedef struct sim_peer_state {
     uint32_t unread;        // bytes that came
     uint64_t unreceived;    // bytes that were sent, and that the program on the other side has not read
+    bool is_connected;
     bool is_over;           // the other side has ended: no bytes come any more, behind those that are unread
     int error;              // how it ended, if that was not in peace
 } sim_peer_state;
@@ -138,6 +142,9 @@ typedef struct sim_peer_state {
 bool sim_peer_listen(sim_world *world, sim_host host, uint16_t port, uint32_t buffer);
 // The next one; NULL: nobody connected.
 sim_peer *_Nullable sim_peer_accept(sim_world *world, sim_host host, uint16_t port);
+// Connects to a program's listener; NULL: there is no memory. `buffer` as above.
+sim_peer *_Nullable sim_peer_connect(sim_world *world, sim_host from, sim_host to, uint16_t port, uint32_t buffer);
+// Does not close it.
 void sim_peer_free(sim_peer *peer);
 sim_peer_state sim_peer_look(const sim_peer *peer);
 // False: the connection is over, or there is no memory.

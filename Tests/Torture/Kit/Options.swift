@@ -18,6 +18,8 @@ struct Options: Sendable {
     var isRepeated = false
     /// The first bad one is the last.
     var endsAtFirst = false
+    /// Instead: so many connections to one service, in a simulated network.
+    var crowd: Int?
     /// What happened is printed, whatever it was.
     var isTraced = false
     /// Looks for a smaller run that fails as a bad one does.
@@ -44,6 +46,7 @@ struct Options: Sendable {
           --shrink      yes: the runs are made by a child, and of a bad one what still fails is looked for
           --only        A,B: of these runs only the sessions with these numbers
           --with        A,B: of their weather and habits only these, or 'none'
+          --crowd       so many connections to one service instead, in a simulated network
         """
 
     init(_ arguments: [String]) {
@@ -56,6 +59,7 @@ struct Options: Sendable {
             case ("--seed", .some(let count), _) where count >= 0: seed = UInt64(count)
             case ("--concurrent", .some(let count), _) where count > 0: concurrent = count
             case ("--patience", .some(let count), _) where count > 0: patience = count
+            case ("--crowd", .some(let count), _) where count >= 100: crowd = count
             case ("--engine", _, .some(let engine)): engines = [engine]
             case ("--seeds", _, _):
                 let ends = value.split(separator: "-").compactMap { UInt64($0) }

@@ -17,6 +17,11 @@ public enum Torture {
                 ).execute()
                     ? 0 : 1)
         }
+        if let crowd = options.crowd {
+            var isClean = true
+            for engine in options.engines { isClean = await Crowd(count: crowd, engine: engine).execute() && isClean }
+            exit(isClean ? 0 : 1)
+        }
         say(Engine.report)
         say("seed \(options.seed)")
         var isClean = true
