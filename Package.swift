@@ -62,6 +62,10 @@ let package = Package(
         .executableTarget(
             name: "torture", dependencies: ["TortureKit"], path: "Tests/Torture/Main",
             swiftSettings: [.swiftLanguageMode(.v6)]),
+        // What goes wrong in networks, on this kernel, in network namespaces. Compiled as a service would be.
+        .executableTarget(
+            name: "namespaces", dependencies: ["SwiftTransport"], path: "Tests/Namespaces",
+            swiftSettings: [.swiftLanguageMode(.v6)]),
         // Only tests link these: they stand between the program and the kernel, and the Swift runtime.
         .target(name: "CKernelFaults", path: "Tests/CKernelFaults", cSettings: [.define("_GNU_SOURCE")]),
         .target(
