@@ -66,8 +66,11 @@ void sim_epoll_free(sim_world *world, sim_file *file) {
 
 static int call_create(void) {
     sim_world *world = sim_here;
+    errno = sim_fails(world, SIM_ON_EPOLL_CREATE, world->faults.set_up_fails);
+    if (errno) return -1;
     sim_epoll *epoll = sim_calloc(1, sizeof *epoll);
     int fd = epoll ? sim_file_open(world, &epoll->file, SIM_EPOLL) : -1;
+    sim_told(world, SIM_ON_EPOLL_CREATE, fd < 0 ? errno : SIM_DONE);
     if (fd < 0) sim_free(epoll);
     else if (world->loop) world->loop->waiter = &epoll->file;
     return fd;
@@ -93,8 +96,12 @@ static int call_control(int fd, int operation, int other, struct epoll_event *ev
         *place = watch->next;
         unlist(watch);
         sim_free(watch);
+        sim_told(world, SIM_ON_EPOLL_DELETE, SIM_DONE);
         return 0;
     }
+    errno = sim_fails(world, SIM_ON_EPOLL_ADD, world->faults.watch_fails);
+    if (errno) return -1;
+    sim_told(world, SIM_ON_EPOLL_ADD, SIM_DONE);
     sim_watch *watch = sim_calloc(1, sizeof *watch);
     if (!watch) {
         errno = ENOMEM;
@@ -106,15 +113,21 @@ static int call_control(int fd, int operation, int other, struct epoll_event *ev
     return 0;
 }
 
+static void told_edge(sim_world *world, uint32_t bits) {
+    if (bits & EPOLLIN) sim_told(world, SIM_ON_EDGE, SIM_IN);
+    if (bits & EPOLLOUT) sim_told(world, SIM_ON_EDGE, SIM_OUT);
+    if (bits & EPOLLRDHUP) sim_told(world, SIM_ON_EDGE, SIM_RDHUP);
+    if (bits & EPOLLHUP) sim_told(world, SIM_ON_EDGE, SIM_HUP);
+    if (bits & EPOLLERR) sim_told(world, SIM_ON_EDGE, SIM_ERR);
+}
+
 static int call_wait(int fd, struct epoll_event *events, int capacity, uint64_t timeout) {
     sim_world *world = sim_here;
     world->statistics.calls++;
     world->suspended = false;
     sim_epoll *epoll = (sim_epoll *)sim_file_of(world, fd);
-    if (sim_chance(world, world->faults.enter_interrupted)) {
-        errno = EINTR;
-        return -1;
-    }
+    errno = sim_fails(world, SIM_ON_EPOLL_WAIT, world->faults.enter_interrupted);
+    if (errno) return -1;
     int count = 0;
     sim_watch *last = epoll->ready_tail;
     for (bool more = last != NULL; more && count < capacity;) {
@@ -125,16 +138,25 @@ static int call_wait(int fd, struct epoll_event *events, int capacity, uint64_t 
         if (bits == 0) continue;
         sim_trace(world, SIM_T_EDGE, sim_number(watch->file->fd), bits);
         events[count++] = (struct epoll_event){.events = bits, .data = watch->data};
+        told_edge(world, bits);
         // The same again, though nothing happened in between.
-        if (sim_chance(world, world->faults.spurious_edge)) list_ready(watch);
+        if (sim_chance(world, world->faults.spurious_edge)) {
+            list_ready(watch);
+            sim_told(world, SIM_ON_EDGE, SIM_AGAIN);
+        }
     }
-    if (count > 0 || timeout == 0) return count;
-    if (sim_chance(world, world->faults.wakes_for_nothing)) return 0;
+    if (count > 0) {
+        sim_told(world, SIM_ON_EPOLL_WAIT, SIM_DONE);
+        return count;
+    }
+    bool is_early = timeout > 0 && sim_chance(world, world->faults.wakes_for_nothing);
     sim_loop *loop = world->loop;
-    uint64_t end = timeout < SIM_FOREVER - world->now ? world->now + timeout : SIM_FOREVER;
-    if (!loop || (loop->suspended && world->now >= loop->deadline)) return 0;
-    loop->deadline = end;
-    world->suspended = true;
+    if (!is_early && timeout > 0 && loop && !(loop->suspended && world->now >= loop->deadline)) {
+        loop->deadline = timeout < SIM_FOREVER - world->now ? world->now + timeout : SIM_FOREVER;
+        world->suspended = true;
+        return 0;
+    }
+    sim_told(world, SIM_ON_EPOLL_WAIT, is_early ? SIM_EARLY : SIM_NOTHING);
     return 0;
 }
 

@@ -103,7 +103,13 @@ static int call_poll(struct pollfd *one) {
         return 1;
     }
     uint32_t wanted = (uint32_t)(uint16_t)one->events | EPOLLERR | EPOLLHUP;
+    int error = sim_fails(sim_here, SIM_ON_POLL, 0);
+    if (error) {
+        errno = error;
+        return -1;
+    }
     one->revents = (short)(sim_file_readiness(sim_here, file) & wanted);
+    sim_told(sim_here, SIM_ON_POLL, one->revents ? SIM_DONE : SIM_NOTHING);
     return one->revents != 0;
 }
 
@@ -111,8 +117,11 @@ static int call_poll(struct pollfd *one) {
 
 static int call_eventfd(void) {
     sim_world *world = sim_here;
+    errno = sim_fails(world, SIM_ON_EVENTFD, world->faults.set_up_fails);
+    if (errno) return -1;
     sim_eventfd *event = sim_calloc(1, sizeof *event);
     int fd = event ? sim_file_open(world, &event->file, SIM_EVENTFD) : -1;
+    sim_told(world, SIM_ON_EVENTFD, fd < 0 ? errno : SIM_DONE);
     if (fd < 0) sim_free(event);
     else __atomic_add_fetch(&world->references, 1, __ATOMIC_RELAXED);
     return fd;

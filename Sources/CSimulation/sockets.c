@@ -17,12 +17,10 @@ static int fail(int error) {
     return -1;
 }
 
-// One of `errors`, told with `chance`; 0: none.
-static int chosen_error(sim_world *world, uint16_t chance, const int *errors, uint32_t count) {
-    if (!sim_chance(world, chance)) return 0;
-    int error = errors[sim_random_below(&world->random, count)];
-    sim_trace(world, SIM_T_FAULT, 0, error);
-    return error;
+// As `fail`, and tells it; 0 and more are told as `outcome`.
+static int told(sim_operation operation, int result, int outcome) {
+    sim_told_result(sim_here, operation, result, outcome);
+    return result < 0 ? fail(-result) : result;
 }
 
 // -------------------------------------------------------------------------------------------------- the table of sockets
@@ -152,6 +150,12 @@ static bool append_segment(sim_socket *socket, const struct iovec *vector, uint3
     return true;
 }
 
+bool sim_is_all(int64_t taken, const struct iovec *vectors, size_t count) {
+    uint64_t length = 0;
+    for (size_t i = 0; i < count; i++) length += vectors[i].iov_len;
+    return taken == (int64_t)length;
+}
+
 int64_t sim_socket_send(sim_world *world, sim_socket *socket, const struct iovec *vectors, size_t count,
                         sim_notification *notification) {
     if (socket->error) return -sim_socket_take_error(socket);
@@ -247,10 +251,10 @@ static sim_socket *socket_of(int fd) {
 
 static int call_socket(int family, int type, int protocol) {
     (void)type, (void)protocol;
-    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
     sim_world *world = sim_here;
-    if (family != AF_INET && family != AF_INET6) return fail(EAFNOSUPPORT);
-    int error = chosen_error(world, world->faults.socket_fails, errors, 4);
+    bool known = family == AF_INET || (family == AF_INET6 && !sim_chance(world, world->faults.socket_fails));
+    if (!known) return told(SIM_ON_SOCKET, -EAFNOSUPPORT, 0);
+    int error = sim_fails(world, SIM_ON_SOCKET, world->faults.socket_fails);
     if (error) return fail(error);
     sim_socket *socket = sim_socket_create(world, world->host);
     if (!socket) return fail(ENOMEM);
@@ -258,7 +262,7 @@ static int call_socket(int family, int type, int protocol) {
     int fd = sim_file_open(world, &socket->file, SIM_SOCKET);
     if (fd < 0) sim_socket_free(world, socket);
     sim_trace(world, SIM_T_SOCKET, sim_number(fd), 0);
-    return fd;
+    return told(SIM_ON_SOCKET, fd < 0 ? -errno : fd, SIM_DONE);
 }
 
 static bool port_is_taken(const sim_machine *machine, uint16_t port, bool shares) {
@@ -272,23 +276,25 @@ static int call_bind(int fd, const struct sockaddr *address, socklen_t length) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
     if (socket->is_bound || address->sa_family != socket->local.ss_family) return fail(EINVAL);
+    int error = sim_fails(world, SIM_ON_BIND, world->faults.bind_fails);
+    if (error) return fail(error);
     struct sockaddr_storage wanted = {0};
     memcpy(&wanted, address, length < sizeof wanted ? length : sizeof wanted);
     sim_host host;
-    if (!host_of(world, &wanted, &host) || host != socket->file.host) return fail(EADDRNOTAVAIL);
+    if (!host_of(world, &wanted, &host) || host != socket->file.host) return told(SIM_ON_BIND, -EADDRNOTAVAIL, 0);
     uint16_t port = address_port(&wanted);
     sim_machine *machine = &world->machines[host];
     if (port == 0) {
         port = free_port(world, host);
         while (port_is_taken(machine, port, false)) port = free_port(world, host);
     }
-    if (port_is_taken(machine, port, socket->reuse_port)) return fail(EADDRINUSE);
+    if (port_is_taken(machine, port, socket->reuse_port)) return told(SIM_ON_BIND, -EADDRINUSE, 0);
     socket->local = wanted;
     set_port(&socket->local, port);
     socket->port = port;
     socket->is_bound = true;
     sim_trace(world, SIM_T_BIND, sim_number(fd), port);
-    return 0;
+    return told(SIM_ON_BIND, 0, SIM_DONE);
 }
 
 static int call_listen(int fd, int backlog) {
@@ -299,28 +305,32 @@ static int call_listen(int fd, int backlog) {
     sim_machine *machine = &world->machines[socket->file.host];
     socket->backlog = backlog > 0 ? (uint32_t)backlog : 1;
     if (socket->state == SIM_LISTENING) return 0;
-    if (port_is_taken(machine, socket->port, socket->reuse_port)) return fail(EADDRINUSE);
+    int error = sim_fails(world, SIM_ON_LISTEN, world->faults.bind_fails);
+    if (error) return fail(error);
+    if (port_is_taken(machine, socket->port, socket->reuse_port)) return told(SIM_ON_LISTEN, -EADDRINUSE, 0);
     if (!sim_grow(&machine->listeners, &machine->listener_capacity, machine->listener_count + 1, sizeof *machine->listeners))
         return fail(ENOBUFS);
     machine->listeners[machine->listener_count++] = socket;
     socket->state = SIM_LISTENING;
     sim_trace(world, SIM_T_LISTEN, sim_number(fd), socket->port);
-    return 0;
+    return told(SIM_ON_LISTEN, 0, SIM_DONE);
 }
 
-int sim_socket_accept(sim_world *world, sim_socket *socket) {
-    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED};
+int sim_socket_accept(sim_world *world, sim_socket *socket, sim_operation operation) {
     if (socket->state != SIM_LISTENING) return -EINVAL;
     sim_socket *child = socket->queue_head;
     if (!child) return -EAGAIN;
-    int error = chosen_error(world, world->faults.accept_fails, errors, 5);
+    int error = sim_fails(world, operation, world->faults.accept_fails);
     if (error && error != ECONNABORTED) return -error;
     if (!error) {
         sim_host before = world->host;
         world->host = socket->file.host;
         int opened = sim_file_open(world, &child->file, SIM_SOCKET);
         world->host = before;
-        if (opened < 0) return -errno;
+        if (opened < 0) {
+            sim_told(world, operation, errno);
+            return -errno;
+        }
     }
     socket->queue_head = child->next_queued;
     if (!socket->queue_head) socket->queue_tail = NULL;
@@ -339,14 +349,17 @@ static int call_accept(int fd, int flags) {
     (void)flags;
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
-    int result = sim_socket_accept(sim_here, socket);
+    int result = sim_socket_accept(sim_here, socket, SIM_ON_ACCEPT);
+    // Others are told where they come from.
+    if (result >= 0 || result == -EAGAIN) sim_told_result(sim_here, SIM_ON_ACCEPT, result, SIM_DONE);
     return result < 0 ? fail(-result) : result;
 }
 
-int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockaddr *address, socklen_t length) {
-    static const int errors[] = {EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ENOBUFS};
+int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockaddr *address, socklen_t length,
+                       sim_operation operation) {
     // Connecting to nowhere ends what there is.
     if (address->sa_family == AF_UNSPEC) {
+        sim_told(world, SIM_ON_DISCONNECT, SIM_DONE);
         if (socket->state == SIM_CONNECTED || socket->state == SIM_CONNECTING) {
             sim_tcp_reset(world, socket);
             socket->error = 0;
@@ -362,13 +375,16 @@ int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockad
     }
     if (address->sa_family != socket->local.ss_family) return -EAFNOSUPPORT;
     memcpy(&socket->remote, address, length < sizeof socket->remote ? length : sizeof socket->remote);
-    int error = chosen_error(world, world->faults.connect_fails, errors, 4);
+    int error = sim_fails(world, operation, world->faults.connect_fails);
     if (error) return -error;
     sim_host before = world->host;
     world->host = socket->file.host;
     bool known = host_of(world, &socket->remote, &socket->remote_host);
     world->host = before;
-    if (!known) return -ENETUNREACH;
+    if (!known) {
+        sim_told(world, operation, ENETUNREACH);
+        return -ENETUNREACH;
+    }
     if (!socket->is_bound) {
         socket->port = free_port(world, socket->file.host);
         own_address(socket->file.host, socket->local.ss_family, &socket->local);
@@ -383,7 +399,8 @@ int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockad
 static int call_connect(int fd, const struct sockaddr *address, socklen_t length) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
-    int result = sim_socket_connect(sim_here, socket, address, length);
+    int result = sim_socket_connect(sim_here, socket, address, length, SIM_ON_CONNECT);
+    if (result == -EINPROGRESS) sim_told(sim_here, SIM_ON_CONNECT, EINPROGRESS);
     return result < 0 ? fail(-result) : 0;
 }
 
@@ -391,18 +408,26 @@ static ssize_t call_recv(int fd, void *memory, size_t length, int flags) {
     sim_world *world = sim_here;
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
+    sim_operation operation = flags & MSG_TRUNC ? SIM_ON_DISCARD : SIM_ON_RECV;
+    int error = sim_fails(world, operation, 0);
+    if (error) return fail(error);
+    size_t asked = length;
     size_t there = length < socket->unread ? length : socket->unread;
     bool is_short = there > 1 && sim_chance(world, world->faults.short_receive);
     if (is_short) length = 1 + sim_random_below(&world->random, (uint32_t)there - 1);
     if (sim_chance(world, world->faults.receive_says_again)) {
         // There is more, and an edge will say so.
         sim_epoll_wake(world, &socket->file);
+        sim_told(world, operation, is_readable(socket) ? SIM_NOT_YET : EAGAIN);
         return fail(EAGAIN);
     }
     int64_t result = sim_socket_receive(world, socket, flags & MSG_TRUNC ? NULL : memory, length);
     // As if the rest had come a moment later: who gets fewer bytes than it asked for waits for the next edge (epoll(7)).
     if (is_short) sim_epoll_wake(world, &socket->file);
-    return result < 0 ? fail((int)-result) : (ssize_t)result;
+    int outcome = result == 0 ? SIM_END : is_short && operation == SIM_ON_RECV ? SIM_SHORT
+                                      : (size_t)result == asked                ? SIM_FULL
+                                                                               : SIM_DONE;
+    return told(operation, (int)result, outcome);
 }
 
 static ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) {
@@ -410,14 +435,17 @@ static ssize_t call_sendmsg(int fd, const struct msghdr *message, int flags) {
     sim_world *world = sim_here;
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
+    int error = sim_fails(world, SIM_ON_SEND, world->faults.send_fails);
+    if (error) return fail(error);
     if (sim_chance(world, world->faults.send_says_again)) {
         // An edge follows: at once, or when there is more room.
+        sim_told(world, SIM_ON_SEND, sim_socket_room(socket) > 0 ? SIM_NOT_YET : EAGAIN);
         socket->wants_room = true;
         if (sim_socket_readiness(socket) & EPOLLOUT) sim_epoll_wake(world, &socket->file);
         return fail(EAGAIN);
     }
     int64_t result = sim_socket_send(world, socket, message->msg_iov, message->msg_iovlen, NULL);
-    return result < 0 ? fail((int)-result) : (ssize_t)result;
+    return told(SIM_ON_SEND, (int)result, sim_is_all(result, message->msg_iov, message->msg_iovlen) ? SIM_DONE : SIM_SHORT);
 }
 
 static int call_shutdown(int fd, int how) {
@@ -425,23 +453,35 @@ static int call_shutdown(int fd, int how) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
     sim_trace(world, SIM_T_SHUTDOWN, sim_number(fd), how);
+    int error = sim_fails(world, SIM_ON_SHUTDOWN, 0);
+    if (error) return fail(error);
     if (socket->state == SIM_CONNECTING) {
         sim_tcp_die(world, socket, 0);
-        return 0;
+        return told(SIM_ON_SHUTDOWN, 0, SIM_DONE);
     }
-    if (socket->state != SIM_CONNECTED) return fail(ENOTCONN);
+    if (socket->state != SIM_CONNECTED) return told(SIM_ON_SHUTDOWN, -ENOTCONN, 0);
     if (how != SHUT_WR) socket->input_shut = true;
     if (how != SHUT_RD && !socket->output_shut) {
         socket->output_shut = true;
         sim_tcp_push(world, socket);
     }
     sim_file_wake(world, &socket->file, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
-    return 0;
+    return told(SIM_ON_SHUTDOWN, 0, SIM_DONE);
+}
+
+static void told_close(sim_world *world, const sim_socket *socket) {
+    int outcome = socket->state == SIM_LISTENING   ? SIM_DONE
+                  : socket->state != SIM_CONNECTED ? ENOTCONN
+                  : socket->no_linger              ? SIM_RESET
+                  : socket->unread > 0             ? SIM_UNREAD
+                                                   : SIM_DONE;
+    sim_told(world, SIM_ON_CLOSE, outcome);
 }
 
 // The last descriptor is closed, and no request of a ring has the socket any more.
 void sim_socket_closed(sim_world *world, sim_socket *socket) {
     socket->is_orphan = true;
+    told_close(world, socket);
     switch (socket->state) {
     case SIM_LISTENING: {
         sim_machine *machine = &world->machines[socket->file.host];
@@ -481,35 +521,39 @@ static uint32_t clamped(int value) {
     return doubled < SIM_BUFFER_LEAST ? SIM_BUFFER_LEAST : doubled;
 }
 
-// Those that mean something here are remembered; the others are taken and forgotten.
-static int call_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
-    sim_world *world = sim_here;
-    sim_socket *socket = socket_of(fd);
-    if (!socket) return -1;
-    static const int errors[] = {ENOBUFS, ENOMEM};
-    int error = chosen_error(world, world->faults.option_fails, errors, 2);
-    if (error) return fail(error);
+// Those that mean something here are remembered; the others are taken and forgotten. 0 or -errno.
+static int set_option(sim_world *world, sim_socket *socket, int level, int name, const void *value, socklen_t length) {
+    // Not one that every kernel has.
+    if (level == IPPROTO_TCP && sim_chance(world, world->faults.option_fails)) return -ENOPROTOOPT;
     if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) {
         int milliseconds;
-        if (length < sizeof milliseconds) return fail(EINVAL);
+        if (length < sizeof milliseconds) return -EINVAL;
         memcpy(&milliseconds, value, sizeof milliseconds);
-        if (milliseconds < 0) return fail(EINVAL);
+        if (milliseconds < 0) return -EINVAL;
         socket->user_timeout = (uint64_t)milliseconds * SIM_MILLI;
     }
     if (level != SOL_SOCKET) return 0;
     if (name == SO_LINGER) {
         const struct linger *linger = value;
-        if (length < sizeof *linger) return fail(EINVAL);
+        if (length < sizeof *linger) return -EINVAL;
         socket->no_linger = linger->l_onoff && linger->l_linger == 0;
         return 0;
     }
     int number;
-    if (length < sizeof number) return fail(EINVAL);
+    if (length < sizeof number) return -EINVAL;
     memcpy(&number, value, sizeof number);
     if (name == SO_REUSEPORT) socket->reuse_port = number != 0;
     if (name == SO_SNDBUF) socket->send_buffer = clamped(number);
     if (name == SO_RCVBUF) socket->receive_buffer = clamped(number);
     return 0;
+}
+
+static int call_setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    sim_world *world = sim_here;
+    sim_socket *socket = socket_of(fd);
+    if (!socket) return -1;
+    int error = sim_fails(world, SIM_ON_SETSOCKOPT, world->faults.option_fails);
+    return error ? fail(error) : told(SIM_ON_SETSOCKOPT, set_option(world, socket, level, name, value, length), SIM_DONE);
 }
 
 static int tell(void *value, socklen_t *length, const void *answer, socklen_t size) {
@@ -521,6 +565,9 @@ static int tell(void *value, socklen_t *length, const void *answer, socklen_t si
 static int call_getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
+    bool asks_error = level == SOL_SOCKET && name == SO_ERROR;
+    int error = sim_fails(sim_here, asks_error ? SIM_ON_SO_ERROR : SIM_ON_GETSOCKOPT, 0);
+    if (error) return fail(error);
     if (level == IPPROTO_TCP && name == TCP_INFO) {
         struct tcp_info info = {
             .tcpi_state = socket->state == SIM_CONNECTED ? 1 : 7,
@@ -530,10 +577,12 @@ static int call_getsockopt(int fd, int level, int name, void *value, socklen_t *
         return tell(value, length, &info, sizeof info);
     }
     int number = 0;
-    if (level == SOL_SOCKET && name == SO_ERROR) number = sim_socket_take_error(socket);
+    if (asks_error) number = sim_socket_take_error(socket);
     if (level == SOL_SOCKET && name == SO_DOMAIN) number = socket->local.ss_family;
     if (level == SOL_SOCKET && name == SO_SNDBUF) number = (int)socket->send_buffer;
     if (level == SOL_SOCKET && name == SO_RCVBUF) number = (int)socket->receive_buffer;
+    if (asks_error) sim_told(sim_here, SIM_ON_SO_ERROR, number ? number : SIM_DONE);
+    else sim_told(sim_here, SIM_ON_GETSOCKOPT, SIM_DONE);
     return tell(value, length, &number, sizeof number);
 }
 
@@ -546,26 +595,39 @@ static int tell_address(struct sockaddr *address, socklen_t *length, const struc
 
 static int call_getsockname(int fd, struct sockaddr *address, socklen_t *length) {
     sim_socket *socket = socket_of(fd);
-    return socket ? tell_address(address, length, &socket->local) : -1;
+    if (!socket) return -1;
+    int error = sim_fails(sim_here, SIM_ON_GETSOCKNAME, 0);
+    if (error) return fail(error);
+    sim_told(sim_here, SIM_ON_GETSOCKNAME, SIM_DONE);
+    return tell_address(address, length, &socket->local);
 }
 
 static int call_getpeername(int fd, struct sockaddr *address, socklen_t *length) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
-    return socket->state == SIM_CONNECTED ? tell_address(address, length, &socket->remote) : fail(ENOTCONN);
+    int error = sim_fails(sim_here, SIM_ON_GETPEERNAME, 0);
+    if (error) return fail(error);
+    if (socket->state != SIM_CONNECTED) return told(SIM_ON_GETPEERNAME, -ENOTCONN, 0);
+    sim_told(sim_here, SIM_ON_GETPEERNAME, SIM_DONE);
+    return tell_address(address, length, &socket->remote);
 }
 
 static int call_ioctl(int fd, unsigned long request, int *value) {
     sim_socket *socket = socket_of(fd);
     if (!socket) return -1;
+    sim_operation operation = request == FIONBIO ? SIM_ON_FIONBIO : request == FIONREAD ? SIM_ON_FIONREAD
+                                                                                        : SIM_ON_SIOCOUTQ;
+    int error = sim_fails(sim_here, operation, 0);
+    if (error) return fail(error);
     switch (request) {
-    case FIONBIO: return 0; // No call waits here.
-    case FIONREAD: *value = (int)socket->unread; return 0;
+    case FIONBIO: break;    // No call waits here.
+    case FIONREAD: *value = (int)socket->unread; break;
     case SIOCOUTQ:
         *value = (int)(socket->written - socket->acknowledged) + (socket->output_shut && !socket->fin_acknowledged);
-        return 0;
+        break;
     default: return fail(ENOTTY);
     }
+    return told(operation, 0, request == FIONBIO || *value > 0 ? SIM_DONE : SIM_NOTHING);
 }
 
 void sim_fill_in_sockets(ct_kernel *kernel) {

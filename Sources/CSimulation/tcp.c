@@ -200,13 +200,20 @@ void sim_tcp_push(sim_world *world, sim_socket *socket) {
     if (!is_over(world, socket)) set_timer(world, socket);
 }
 
+// Why a connection ends that nobody answers: a router may have said so.
+static int silence(sim_world *world) {
+    static const int errors[] = {ETIMEDOUT, EHOSTUNREACH, ENETUNREACH};
+    return world->faults.tries_end ? errors[sim_random_below(&world->random, 3)] : ETIMEDOUT;
+}
+
 static void timer_rings(sim_world *world, sim_event *event) {
     sim_socket *socket = sim_socket_at(world, ((sim_timer *)event)->socket);
     sim_free(event);
     if (!socket) abort();
     socket->timer = NULL;
     if (socket->state == SIM_CONNECTING) {
-        if (++socket->tries > SIM_SYN_TRIES_MAX) sim_tcp_die(world, socket, ETIMEDOUT);
+        if (++socket->tries > SIM_SYN_TRIES_MAX || sim_chance(world, world->faults.tries_end))
+            sim_tcp_die(world, socket, silence(world));
         else sim_tcp_connect(world, socket);
         return;
     }
@@ -218,9 +225,9 @@ static void timer_rings(sim_world *world, sim_event *event) {
         return;
     }
     bool too_long = socket->user_timeout && world->now - socket->silent_since >= socket->user_timeout;
-    if (++socket->tries > SIM_TRIES_MAX || too_long) {
+    if (++socket->tries > SIM_TRIES_MAX || too_long || (socket->tries > 1 && sim_chance(world, world->faults.tries_end))) {
         world->statistics.timeouts++;
-        sim_tcp_die(world, socket, ETIMEDOUT);
+        sim_tcp_die(world, socket, silence(world));
         return;
     }
     sim_trace(world, SIM_T_TIMEOUT, sim_number(socket->file.fd), (int64_t)socket->acknowledged);
@@ -238,7 +245,7 @@ static void timer_rings(sim_world *world, sim_event *event) {
 
 void sim_notification_release(sim_world *world, sim_notification *notification) {
     if (--notification->references > 0) return;
-    sim_ring_notified(world, notification->ring, notification->user_data, notification->copied);
+    sim_ring_notified(world, notification);
     sim_free(notification);
 }
 

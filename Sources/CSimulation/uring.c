@@ -20,18 +20,23 @@ static unsigned power_of_two(unsigned least) {
 
 static int call_setup(unsigned entries, struct io_uring *io, struct io_uring_params *parameters) {
     sim_world *world = sim_here;
+    int error = sim_fails(world, SIM_ON_URING_SETUP, world->faults.set_up_fails);
+    if (error) return -error;
     sim_ring *ring = sim_calloc(1, sizeof *ring);
     if (!ring) return -ENOMEM;
     unsigned submissions = power_of_two(entries);
     unsigned completions = power_of_two(parameters->cq_entries > 2 * submissions ? parameters->cq_entries : 2 * submissions);
     ring->sqes = sim_calloc(submissions, sizeof *ring->sqes);
     ring->cqes = sim_calloc(completions, sizeof *ring->cqes);
+    errno = ENOMEM;
     if (!ring->sqes || !ring->cqes || sim_file_open(world, &ring->file, SIM_RING) < 0) {
         sim_free(ring->sqes);
         sim_free(ring->cqes);
         sim_free(ring);
-        return -ENOMEM;
+        sim_told(world, SIM_ON_URING_SETUP, errno);
+        return -errno;
     }
+    sim_told(world, SIM_ON_URING_SETUP, SIM_DONE);
     ring->sq_mask = submissions - 1;
     ring->cq_mask = completions - 1;
     *io = (struct io_uring){.ring_fd = ring->file.fd, .enter_ring_fd = ring->file.fd, .flags = parameters->flags};
@@ -59,7 +64,9 @@ static int call_setup(unsigned entries, struct io_uring *io, struct io_uring_par
 
 static int call_enable(struct io_uring *io) {
     (void)io;
-    return 0;
+    int error = sim_fails(sim_here, SIM_ON_URING_ENABLE, 0);
+    if (!error) sim_told(sim_here, SIM_ON_URING_ENABLE, SIM_DONE);
+    return -error;
 }
 
 static void call_exit(struct io_uring *io) {
@@ -85,6 +92,9 @@ void sim_ring_free(sim_world *world, sim_file *file) {
 
 static int call_register_buffers(struct io_uring *io, const struct io_uring_buf_reg *registration) {
     sim_ring *ring = sim_ring_of(sim_here, io);
+    int error = sim_fails(sim_here, SIM_ON_REGISTER_BUFFERS, sim_here->faults.set_up_fails);
+    if (error) return -error;
+    sim_told(sim_here, SIM_ON_REGISTER_BUFFERS, SIM_DONE);
     uint16_t flags;
     memcpy(&flags, (const char *)registration + offsetof(struct io_uring_buf_reg, bgid) + sizeof registration->bgid, 2);
     ring->buffers = (struct io_uring_buf_ring *)(uintptr_t)registration->ring_addr;
@@ -97,6 +107,7 @@ static int call_register_buffers(struct io_uring *io, const struct io_uring_buf_
 static int call_unregister_buffers(struct io_uring *io, int group) {
     (void)group;
     sim_ring_of(sim_here, io)->buffers = NULL;
+    sim_told(sim_here, SIM_ON_UNREGISTER_BUFFERS, SIM_DONE);
     return 0;
 }
 
@@ -123,12 +134,18 @@ void sim_ring_complete(sim_world *world, sim_ring *ring, uint64_t user_data, int
     sim_trace(world, SIM_T_COMPLETION, sim_token_number(user_data), result);
     if (sim_chance(world, world->faults.completions_dropped)) {
         ring->dropped = true;
+        sim_told(world, SIM_ON_COMPLETION, SIM_DROPPED);
         // Whoever was accepted belongs to nobody.
         if (user_data >> 56 == 5 && result >= SIM_FD_FIRST) world->kernel.close(result);
         return;
     }
-    if (!ring->later_head && place(ring, &cqe)) return;
+    bool fits = !sim_chance(world, world->faults.completions_kept);
+    if (fits && !ring->later_head && place(ring, &cqe)) {
+        sim_told(world, SIM_ON_COMPLETION, SIM_DONE);
+        return;
+    }
     keep(ring, &cqe);
+    sim_told(world, SIM_ON_COMPLETION, SIM_KEPT);
     ring->sq_flags |= IORING_SQ_CQ_OVERFLOW;
 }
 
@@ -149,7 +166,8 @@ typedef struct sim_notice {     // a zero-copy notification on its way
     sim_event event;
     sim_ring *ring;
     uint64_t user_data;
-    bool copied;
+    sim_handle socket;
+    bool copied, late;
 } sim_notice;
 
 static void notice_arrives(sim_world *world, sim_event *event) {
@@ -160,18 +178,28 @@ static void notice_arrives(sim_world *world, sim_event *event) {
         .res = notice->copied ? (int32_t)(1u << 31) : 0,
         .flags = IORING_CQE_F_NOTIF,
     };
-    if (!ring->closed) complete_later(ring, &cqe);
+    if (!ring->closed) {
+        complete_later(ring, &cqe);
+        sim_told(world, SIM_ON_URING_NOTIFICATION, notice->late ? SIM_LATE : SIM_DONE);
+        const sim_socket *socket = sim_socket_at(world, notice->socket);
+        if (!socket || socket->file.fd < 0) sim_told(world, SIM_ON_URING_NOTIFICATION, SIM_BEHIND);
+        if (notice->copied) sim_told(world, SIM_ON_URING_NOTIFICATION, SIM_COPIED);
+    }
     sim_free(notice);
     sim_file_release(world, &ring->file);
 }
 
-// Takes over the reference to the ring.
-void sim_ring_notified(sim_world *world, sim_file *file, uint64_t user_data, bool copied) {
+void sim_ring_notified(sim_world *world, const sim_notification *notification) {
     sim_notice *notice = sim_calloc(1, sizeof *notice);
     if (!notice) abort();
-    *notice = (sim_notice){.ring = (sim_ring *)file, .user_data = user_data, .copied = copied};
+    *notice = (sim_notice){
+        .ring = (sim_ring *)notification->ring,
+        .user_data = notification->user_data,
+        .socket = notification->socket,
+        .copied = notification->copied,
+    };
     notice->event.happens = notice_arrives;
-    bool late = sim_chance(world, world->faults.late_notification);
+    bool late = notice->late = sim_chance(world, world->faults.late_notification);
     uint64_t delay = late ? sim_random_below(&world->random, 1000) * SIM_MILLI : sim_random_below(&world->random, 50) * SIM_MICRO;
     sim_schedule(world, &notice->event, world->now + delay);
 }
@@ -179,7 +207,10 @@ void sim_ring_notified(sim_world *world, sim_file *file, uint64_t user_data, boo
 static void stale_arrives(sim_world *world, sim_event *event) {
     sim_notice *notice = (sim_notice *)event;
     struct io_uring_cqe cqe = {.user_data = notice->user_data, .res = -ECANCELED};
-    if (!notice->ring->closed) complete_later(notice->ring, &cqe);
+    if (!notice->ring->closed) {
+        complete_later(notice->ring, &cqe);
+        sim_told(world, SIM_ON_COMPLETION, SIM_STALE);
+    }
     sim_file_release(world, &notice->ring->file);
     sim_free(notice);
 }
@@ -235,7 +266,10 @@ static int take_entries(sim_world *world, sim_ring *ring, uint32_t submit) {
 // Whether the program goes to sleep here.
 static bool suspends(sim_world *world, sim_ring *ring, uint32_t wait, uint64_t timeout) {
     if (wait == 0 || timeout == 0 || ring->cq_head != ring->cq_tail) return false;
-    if (sim_chance(world, world->faults.wakes_for_nothing)) return false;
+    if (sim_chance(world, world->faults.wakes_for_nothing)) {
+        sim_told(world, SIM_ON_ENTER, SIM_EARLY);
+        return false;
+    }
     sim_loop *loop = world->loop;
     if (!loop || (loop->suspended && world->now >= loop->deadline)) return false;
     loop->deadline = timeout < SIM_FOREVER - world->now ? world->now + timeout : SIM_FOREVER;
@@ -243,26 +277,32 @@ static bool suspends(sim_world *world, sim_ring *ring, uint32_t wait, uint64_t t
 }
 
 static int enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {
-    static const int refusals[] = {-EAGAIN, -ENOMEM, -EBUSY};
     sim_world *world = sim_here;
     sim_ring *ring = sim_ring_of(world, io);
     world->statistics.calls++;
     world->suspended = false;
     place_what_was_kept(ring);
-    if (submit > 0 && sim_chance(world, world->faults.enter_refuses)) return refusals[sim_random_below(&world->random, 3)];
-    if (sim_chance(world, world->faults.enter_interrupted)) return -EINTR;
+    int error = submit > 0 ? sim_fails(world, SIM_ON_ENTER, world->faults.enter_refuses) : 0;
+    if (error) return -error;
+    if (sim_chance(world, world->faults.enter_interrupted)) {
+        sim_told(world, SIM_ON_ENTER, EINTR);
+        return -EINTR;
+    }
     int taken = take_entries(world, ring, submit);
+    if (submit > 0) sim_told(world, SIM_ON_ENTER, taken < (int)submit ? SIM_PART : SIM_DONE);
     if (submit > 0 && taken < (int)submit && taken > 0) return taken;
     if (!(flags & IORING_ENTER_GETEVENTS)) return taken;
     run_work(world, ring, wait > SIM_DEFERRED_CAP ? wait : SIM_DEFERRED_CAP);
     place_what_was_kept(ring);
     if (ring->dropped) {
         ring->dropped = false;
+        sim_told(world, SIM_ON_ENTER, EBADR);
         return -EBADR;
     }
     world->suspended = suspends(world, ring, wait, timeout);
-    return taken > 0 ? taken : ring->cq_head == ring->cq_tail ? -ETIME
-                                                              : 0;
+    if (taken > 0 || ring->cq_head != ring->cq_tail) return taken;
+    if (!world->suspended) sim_told(world, SIM_ON_ENTER, ETIME);
+    return -ETIME;
 }
 
 static int call_enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t flags, uint64_t timeout) {

@@ -39,6 +39,7 @@ struct sim_request {
     uint32_t wants;                             // EPOLL bits
     bool listed, multishot;
     bool cancelled;                             // ends when it has been looked at
+    bool interrupted;                           // with EINTR
     bool armed_behind_the_end;                  // the end was there already when it was armed: no edge will tell of it
     struct iovec *_Nullable vectors;            // copied: the program may reuse its own once the entry is taken
     uint32_t vector_count;

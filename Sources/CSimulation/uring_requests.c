@@ -55,21 +55,41 @@ static void finish(sim_world *world, sim_request *request, int32_t result, uint3
     sim_ring_complete(world, ring, user_data, result, flags);
 }
 
+static sim_operation operation_of(const sim_request *request) {
+    switch (request->entry.opcode) {
+    case IORING_OP_POLL_ADD: return SIM_ON_URING_POLL;
+    case IORING_OP_ACCEPT: return SIM_ON_URING_ACCEPT;
+    case IORING_OP_RECV: return SIM_ON_URING_RECV;
+    case IORING_OP_CONNECT: return SIM_ON_URING_CONNECT;
+    case IORING_OP_SEND_ZC:
+    case IORING_OP_SENDMSG_ZC: return SIM_ON_URING_SEND_ZC;
+    default: return SIM_ON_URING_SEND;
+    }
+}
+
+// `result` as a negative errno, or what it was told as.
+static void told(sim_world *world, const sim_request *request, int32_t result, int outcome) {
+    sim_told_result(world, operation_of(request), result, outcome);
+}
+
 static sim_socket *socket_of(const sim_request *request) { return (sim_socket *)request->file; }
 
 // ---------------------------------------------------------------------------------------------------------- what they do
 
 static void run_poll(sim_world *world, sim_request *request) {
     bool more = !sim_chance(world, world->faults.multishot_ends);
+    told(world, request, 0, more ? SIM_MORE : SIM_LAST);
     if (more) sim_ring_complete(world, request->ring, request->entry.user_data, EPOLLIN, IORING_CQE_F_MORE);
     else finish(world, request, EPOLLIN, 0);
 }
 
 static void run_accept(sim_world *world, sim_request *request) {
     while (true) {
-        int result = sim_socket_accept(world, socket_of(request));
+        int result = sim_socket_accept(world, socket_of(request), SIM_ON_URING_ACCEPT);
         if (result == -EAGAIN) return;
-        if (result < 0 || sim_chance(world, world->faults.multishot_ends)) {
+        bool more = result >= 0 && !sim_chance(world, world->faults.multishot_ends);
+        if (result >= 0) told(world, request, 0, more ? SIM_MORE : SIM_LAST);
+        if (!more) {
             finish(world, request, result, 0);
             return;
         }
@@ -88,9 +108,12 @@ static struct io_uring_buf *next_buffer(sim_ring *ring) {
 }
 
 // `length` bytes of the first buffer are used. The flags of the completion that tells of it.
-static uint32_t use_buffer(sim_ring *ring, struct io_uring_buf *buffer, uint32_t length) {
+static uint32_t use_buffer(sim_world *world, sim_ring *ring, struct io_uring_buf *buffer, uint32_t length) {
     uint32_t flags = IORING_CQE_F_BUFFER | (uint32_t)buffer->bid << IORING_CQE_BUFFER_SHIFT;
-    if (ring->incremental && length < buffer->len) {
+    bool incremental = ring->incremental && length < buffer->len;
+    sim_told(world, SIM_ON_URING_BUFFER, incremental ? SIM_MORE : length == buffer->len ? SIM_FULL
+                                                                                        : SIM_PART);
+    if (incremental) {
         buffer->addr += length;
         buffer->len -= length;
         return flags | 1u << 4;     // IORING_CQE_F_BUF_MORE
@@ -105,20 +128,26 @@ static bool receive_once(sim_world *world, sim_request *request) {
     if (socket->unread == 0 && !is_at_end(socket)) return false;
     struct io_uring_buf *buffer = next_buffer(request->ring);
     if (!buffer || sim_chance(world, world->faults.no_buffers)) {
+        told(world, request, 0, buffer ? SIM_NOT_YET : ENOBUFS);
         finish(world, request, -ENOBUFS, 0);
         return false;
     }
     uint32_t capacity = buffer->len;
     uint32_t there = capacity < socket->unread ? capacity : socket->unread;
-    if (there > 1 && sim_chance(world, world->faults.short_receive)) capacity = 1 + sim_random_below(&world->random, there - 1);
+    bool is_short = there > 1 && sim_chance(world, world->faults.short_receive);
+    if (is_short) capacity = 1 + sim_random_below(&world->random, there - 1);
     int64_t result = sim_socket_receive(world, socket, (void *)(uintptr_t)buffer->addr, capacity);
     if (result <= 0) {
+        told(world, request, (int32_t)result, SIM_END);
         finish(world, request, (int32_t)result, 0);
         return false;
     }
-    uint32_t flags = use_buffer(request->ring, buffer, (uint32_t)result);
+    if (is_short) told(world, request, 0, SIM_SHORT);
+    uint32_t flags = use_buffer(world, request->ring, buffer, (uint32_t)result);
     if (socket->unread > 0) flags |= IORING_CQE_F_SOCK_NONEMPTY;
-    if (!request->multishot || sim_chance(world, world->faults.multishot_ends)) {
+    bool more = request->multishot && !sim_chance(world, world->faults.multishot_ends);
+    told(world, request, 0, more ? SIM_MORE : SIM_LAST);
+    if (!more) {
         finish(world, request, (int32_t)result, flags);
         return false;
     }
@@ -143,19 +172,34 @@ static bool run_send(sim_world *world, sim_request *request) {
     sim_socket *socket = socket_of(request);
     sim_notification *notification = NULL;
     bool copies = false;
+    int error = sim_fails(world, operation_of(request), is_zero_copy(request) ? world->faults.lock_fails : world->faults.send_fails);
+    // Without a notification, when there was no memory for it.
+    if (error && (error == ENOMEM || !is_zero_copy(request))) {
+        finish(world, request, -error, 0);
+        return true;
+    }
     if (is_zero_copy(request)) {
         notification = sim_calloc(1, sizeof *notification);
         if (!notification) abort();
         socket->was_lent_memory = true;
         copies = sim_chance(world, world->faults.copies);
         *notification = (sim_notification){
-            .references = 1, .ring = &request->ring->file, .user_data = request->entry.user_data, .copied = copies};
+            .references = 1,
+            .ring = &request->ring->file,
+            .socket = socket->self,
+            .user_data = request->entry.user_data,
+            .copied = copies,
+        };
     }
-    int64_t result = sim_socket_send(world, socket, request->vectors, request->vector_count, copies ? NULL : notification);
+    int64_t result = -error;
+    if (!error) result = sim_socket_send(world, socket, request->vectors, request->vector_count, copies ? NULL : notification);
     if (result == -EAGAIN) {
         sim_free(notification);
         return false;
     }
+    if (!error)
+        told(world, request, result < 0 ? (int32_t)result : 0,
+             sim_is_all(result, request->vectors, request->vector_count) ? SIM_DONE : SIM_SHORT);
     uint32_t flags = 0;
     if (notification) {
         flags = IORING_CQE_F_MORE;
@@ -171,6 +215,7 @@ static void run_connect(sim_world *world, sim_request *request) {
     if (socket->state == SIM_CONNECTING) return;
     int error = sim_socket_take_error(socket);
     if (socket->state != SIM_CONNECTED && error == 0) error = ECONNABORTED;
+    told(world, request, -error, SIM_DONE);
     finish(world, request, -error, 0);
 }
 
@@ -184,6 +229,11 @@ static void run_once(sim_world *world, sim_request *request) {
     }
 }
 
+static void end_cancelled(sim_world *world, sim_request *request, int error) {
+    told(world, request, -error, 0);
+    finish(world, request, -error, 0);
+}
+
 void sim_request_run(sim_world *world, sim_request *request) {
     bool cancelled = request->cancelled;
     sim_ring *ring = request->ring;
@@ -191,7 +241,7 @@ void sim_request_run(sim_world *world, sim_request *request) {
     if (!cancelled) return;
     sim_request *left = ring->requests;
     while (left && left != request) left = left->next;
-    if (left) finish(world, left, -ECANCELED, 0);
+    if (left) end_cancelled(world, left, left->interrupted ? EINTR : ECANCELED);
 }
 
 // ------------------------------------------------------------------------------------------------------------- beginning
@@ -225,9 +275,17 @@ static void cancel(sim_world *world, sim_ring *ring, const struct io_uring_sqe *
     while (request && request->entry.user_data != entry->addr) request = request->next;
     // One for which something has happened may do that first.
     bool running = request && request->listed && sim_random_below(&world->random, 2) == 0;
-    if (running) request->cancelled = true;
-    else if (request) finish(world, request, -ECANCELED, 0);
-    int32_t result = request ? 0 : -ENOENT;
+    // One that a worker thread has is interrupted, which takes a while.
+    bool late = request && request->entry.opcode != IORING_OP_CONNECT && sim_chance(world, world->faults.cancel_late);
+    if (late) {
+        request->interrupted = true;
+        sim_request_list(request);
+    }
+    if (running || late) request->cancelled = true;
+    else if (request) end_cancelled(world, request, ECANCELED);
+    int32_t result = late ? -EALREADY : request ? 0
+                                                : -ENOENT;
+    sim_told_result(world, SIM_ON_URING_CANCEL, result, SIM_DONE);
     if (result != 0 || !(entry->flags & IOSQE_CQE_SKIP_SUCCESS)) sim_ring_complete(world, ring, entry->user_data, result, 0);
 }
 
@@ -257,6 +315,11 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
         return;
     }
     sim_file *file = sim_file_of(world, entry->fd);
+    int error = file && entry->opcode == IORING_OP_RECV ? sim_fails(world, SIM_ON_URING_RECV, world->faults.receive_fails) : 0;
+    if (error) {
+        sim_ring_complete(world, ring, entry->user_data, -error, 0);
+        return;
+    }
     if (!file) {
         sim_ring_complete(world, ring, entry->user_data, -EBADF, 0);
         return;
@@ -282,7 +345,7 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
         break;
     case IORING_OP_CONNECT: {
         int result = sim_socket_connect(world, socket_of(request), (const struct sockaddr *)(uintptr_t)entry->addr,
-                                        (socklen_t)entry->off);
+                                        (socklen_t)entry->off, SIM_ON_URING_CONNECT);
         if (result != -EINPROGRESS) finish(world, request, result, 0);
         break;
     }

@@ -20,11 +20,16 @@ static const ct_probe_report *call_probe(void) { return &sim_here->report; }
 
 static bool call_refuses_memory(uint64_t size) {
     (void)size;
-    return sim_chance(sim_here, sim_here->faults.memory_fails);
+    if (sim_fails(sim_here, SIM_ON_MEMORY, sim_here->faults.memory_fails)) return true;
+    sim_told(sim_here, SIM_ON_MEMORY, SIM_DONE);
+    return false;
 }
 
 static int call_resolve(const char *host, uint16_t port, ct_address *addresses, int capacity) {
+    static const int codes[] = {EAI_AGAIN, EAI_FAIL, EAI_MEMORY};
     sim_world *world = sim_here;
+    int failure = sim_fails(world, SIM_ON_RESOLVE, world->faults.look_up_fails);
+    if (failure) return codes[failure - SIM_TRY_AGAIN];
     for (sim_host i = 0; i < world->machine_count && capacity > 0; i++) {
         if (strcmp(world->machines[i].name, host) != 0) continue;
         struct sockaddr_in *address = (struct sockaddr_in *)&addresses->storage;
@@ -32,8 +37,10 @@ static int call_resolve(const char *host, uint16_t port, ct_address *addresses, 
         address->sin_family = AF_INET;
         address->sin_port = htons(port);
         address->sin_addr.s_addr = htonl(10u << 24 | (i + 1));
+        sim_told(world, SIM_ON_RESOLVE, SIM_DONE);
         return 1;
     }
+    sim_told(world, SIM_ON_RESOLVE, SIM_NO_NAME);
     return EAI_NONAME;
 }
 

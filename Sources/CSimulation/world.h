@@ -3,6 +3,7 @@
 #define SIM_WORLD_H
 
 #include "CSimulation.h"
+#include "cells.h"
 #include "ct_kernel.h"
 
 #include <errno.h>
@@ -111,6 +112,7 @@ typedef struct sim_piece {      // bytes on their way to a reader
 typedef struct sim_notification {   // of a zero-copy send: told when nothing refers to it
     uint32_t references;
     sim_file *_Nullable ring;
+    sim_handle socket;
     uint64_t user_data;
     bool copied;
 } sim_notification;
@@ -187,8 +189,12 @@ uint32_t sim_socket_room(const sim_socket *socket);
 int64_t sim_socket_receive(sim_world *world, sim_socket *socket, void *_Nullable memory, size_t length);
 int64_t sim_socket_send(sim_world *world, sim_socket *socket, const struct iovec *vectors, size_t count,
                         sim_notification *_Nullable notification);
-int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockaddr *address, socklen_t length);
-int sim_socket_accept(sim_world *world, sim_socket *socket);
+// These two tell their errors as those of `operation`, except -EAGAIN and -EINPROGRESS.
+int sim_socket_connect(sim_world *world, sim_socket *socket, const struct sockaddr *address, socklen_t length,
+                       sim_operation operation);
+int sim_socket_accept(sim_world *world, sim_socket *socket, sim_operation operation);
+// Whether so many are all bytes of the vectors.
+bool sim_is_all(int64_t taken, const struct iovec *vectors, size_t count);
 int sim_socket_take_error(sim_socket *socket);
 void sim_socket_closed(sim_world *world, sim_socket *socket);   // the last descriptor and request are gone
 
@@ -221,7 +227,8 @@ void sim_epoll_forget(sim_world *world, sim_file *file);
 bool sim_epoll_has_news(const sim_file *epoll);
 void sim_ring_wake(sim_world *world, sim_file *file, uint32_t bits);
 bool sim_ring_has_work(const sim_file *ring);
-void sim_ring_notified(sim_world *world, sim_file *ring, uint64_t user_data, bool copied);
+// Nothing refers to the memory any more. Takes over the reference to the ring.
+void sim_ring_notified(sim_world *world, const sim_notification *notification);
 void sim_ring_maybe_stale(sim_world *world, sim_socket *socket);
 void sim_epoll_free(sim_world *world, sim_file *file);
 void sim_ring_free(sim_world *world, sim_file *file);
@@ -293,6 +300,13 @@ struct sim_world {
     bool busy;                          // the kernel is at work, and calls itself
     bool outside;                       // atomic: somebody outside of the world posted to a loop in it
     uint64_t hash;
+    // How often each outcome was given, see cells.h.
+    uint32_t told[SIM_OPERATIONS][SIM_OUTCOMES];
+    // sim_fail_calls()
+    uint32_t fallible_calls, failing_from;
+    bool failing_goes_on;
+    const char *_Nullable failed_operation;
+    int failed_with;
     sim_trace_entry trace[SIM_TRACE_ENTRIES];
     uint64_t traced;
 };
@@ -305,6 +319,15 @@ static inline bool sim_chance(sim_world *world, uint16_t chance) {
     world->statistics.faults += strikes;
     return strikes;
 }
+// `outcome` was given.
+static inline void sim_told(sim_world *world, sim_operation operation, int outcome) { world->told[operation][outcome]++; }
+// -errno, or whatever else it was.
+static inline void sim_told_result(sim_world *world, sim_operation operation, int64_t result, int outcome) {
+    sim_told(world, operation, result < 0 ? (int)-result : outcome);
+}
+// The error with which the operation fails here, which is told with this; 0: it does not. `chance`: of the faults that strike of
+// themselves.
+int sim_fails(sim_world *world, sim_operation operation, uint16_t chance);
 // At the beginning of a call: the network goes on while programs run, and what it brings may come between any two calls.
 static inline void sim_time_passes(sim_world *world) {
     // The kernel's own calls are in the middle of something.

@@ -215,6 +215,9 @@ final class Scheduler: @unchecked Sendable {
         for sleeper in due { sleeper.wake(true) }
     }
 
+    /// Every loop has ended, and nobody wants to go on.
+    var isIdle: Bool { loops.isEmpty && jobs.isEmpty }
+
     /// Ends every loop, and lets what is under way come to its end. False when a loop does not end.
     func windUp() -> Bool {
         for loop in loops {
@@ -225,7 +228,7 @@ final class Scheduler: @unchecked Sendable {
         let end = now + 300_000_000_000
         let (sum, isBeyond) = steps.addingReportingOverflow(stepLimit)
         let lastStep = isBeyond ? Int.max : sum
-        while !(loops.isEmpty && jobs.isEmpty), now < end, steps < lastStep, step() {}
+        while !isIdle, now < end, steps < lastStep, step() {}
         return loops.isEmpty
     }
 }

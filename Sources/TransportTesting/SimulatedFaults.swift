@@ -101,6 +101,51 @@ public struct SimulatedFaults: Sendable {
         get { Self.part(raw.memory_fails) }
         set { raw.memory_fails = Self.chance(newValue) }
     }
+    /// How often a server finds its port or address taken, forbidden or gone, or no memory to listen.
+    public var failingBinds: Double {
+        get { Self.part(raw.bind_fails) }
+        set { raw.bind_fails = Self.chance(newValue) }
+    }
+    /// How often something that a loop is made of is not to be had: descriptors and memory for rings, epolls and what wakes them.
+    public var failingSetUps: Double {
+        get { Self.part(raw.set_up_fails) }
+        set { raw.set_up_fails = Self.chance(newValue) }
+    }
+    /// How often epoll has no memory for another descriptor, or may have no more of them.
+    public var failingWatches: Double {
+        get { Self.part(raw.watch_fails) }
+        set { raw.watch_fails = Self.chance(newValue) }
+    }
+    /// How often a send fails for want of memory.
+    public var failingSends: Double {
+        get { Self.part(raw.send_fails) }
+        set { raw.send_fails = Self.chance(newValue) }
+    }
+    /// How often a receive of io_uring cannot be armed for want of memory.
+    public var failingReceives: Double {
+        get { Self.part(raw.receive_fails) }
+        set { raw.receive_fails = Self.chance(newValue) }
+    }
+    /// How often no more memory may be locked for a send without a copy.
+    public var failingLocks: Double {
+        get { Self.part(raw.lock_fails) }
+        set { raw.lock_fails = Self.chance(newValue) }
+    }
+    /// How often a name cannot be looked up.
+    public var failingLookUps: Double {
+        get { Self.part(raw.look_up_fails) }
+        set { raw.look_up_fails = Self.chance(newValue) }
+    }
+    /// How often a request of io_uring goes on for a while behind its cancel, and ends as interrupted.
+    public var lateCancels: Double {
+        get { Self.part(raw.cancel_late) }
+        set { raw.cancel_late = Self.chance(newValue) }
+    }
+    /// How often what would be sent again is given up instead: nobody has answered for too long, or a router has said why.
+    public var endingTries: Double {
+        get { Self.part(raw.tries_end) }
+        set { raw.tries_end = Self.chance(newValue) }
+    }
     /// How often a packet is lost, and sent again later.
     public var lostPackets: Double {
         get { Self.part(raw.packet_lost) }
@@ -120,6 +165,11 @@ public struct SimulatedFaults: Sendable {
     public var droppedCompletions: Double {
         get { Self.part(raw.completions_dropped) }
         set { raw.completions_dropped = Self.chance(newValue) }
+    }
+    /// How often a completion of io_uring finds no room in its queue, and waits for the next call.
+    public var overflowingQueues: Double {
+        get { Self.part(raw.completions_kept) }
+        set { raw.completions_kept = Self.chance(newValue) }
     }
     /// How often a completion of io_uring comes once more, for a descriptor that was closed long ago. No kernel does that, and the
     /// library counts it in its loop statistics and goes on.

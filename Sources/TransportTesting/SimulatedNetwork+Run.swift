@@ -87,7 +87,8 @@ private final class Run: @unchecked Sendable {
         var failure = runBody(network)
         // Whoever waits for ever has a chance to clean up.
         if failure != nil { task.cancel() }
-        let trace = network.trace
+        // It takes as long as a short run.
+        let trace = scheduler.isIdle ? "" : network.trace
         let hasEnded = network.windUp()
         scheduler.leave()
         // Loops that are left hold on to the kernel they were made with.

@@ -33,12 +33,22 @@ typedef struct sim_faults {
     uint16_t accept_fails;          // EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED
     uint16_t socket_fails;          // EMFILE, ENFILE, ENOBUFS, ENOMEM
     uint16_t option_fails;          // setsockopt says ENOBUFS
-    uint16_t connect_fails;         // EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH at once
+    uint16_t connect_fails;         // EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH and others at once
+    uint16_t bind_fails;            // bind and listen
+    uint16_t set_up_fails;          // what a loop is made of: eventfd, epoll_create1, io_uring_setup, io_uring_register
+    uint16_t watch_fails;           // epoll_ctl says ENOMEM or ENOSPC
+    uint16_t send_fails;            // ENOMEM
+    uint16_t receive_fails;         // a RECV of io_uring says ENOMEM
+    uint16_t lock_fails;            // a zero-copy send says ENOBUFS or ENOMEM
+    uint16_t look_up_fails;         // EAI_AGAIN, EAI_FAIL, EAI_MEMORY
+    uint16_t cancel_late;           // a request goes on for a while behind its cancel, and is interrupted
+    uint16_t tries_end;             // what is sent again is not sent again any more
     uint16_t memory_fails;          // an allocation of the C core says NULL
     uint16_t packet_lost;
     uint16_t packet_late;           // a packet takes up to 16 times as long
     uint16_t connection_reset;      // a packet becomes a reset of its connection, both ways
     uint16_t completions_dropped;   // the kernel had no memory for completions
+    uint16_t completions_kept;      // the queue has no room: they come in the next enter
     uint16_t stale_completions;     // a completion comes once more, long after the socket was closed
     uint16_t calls_take_time;       // the network goes on between two calls of a program
 } sim_faults;
@@ -92,6 +102,25 @@ uint64_t sim_trace_hash(const sim_world *world);
 uint32_t sim_trace_text(const sim_world *world, char *text, uint32_t capacity);
 // From now on, a process that a signal ends (a trap, a broken invariant) prints what happened last in the world it was in.
 void sim_trace_at_crash(void);
+
+// ------------------------------------------------------------------------------------------------------------- cells
+
+// Operations and what a kernel can say to each of them: the list is in cells.c.
+uint32_t sim_cell_count(void);
+const char *sim_cell_operation(uint32_t cell);
+const char *sim_cell_outcome(uint32_t cell);
+// How often each was said; `counts` has room for all.
+void sim_cells_reached(const sim_world *world, uint64_t *counts);
+// What was said and is on no list, one a line; the number of characters, without the zero.
+uint32_t sim_unlisted(const sim_world *world, char *text, uint32_t capacity);
+
+// From here on calls that can fail are counted, and the one with the number `first` does; with `goes_on` all behind it too. 0: none
+// does. Waits never do: who waits in vain for ever does nothing wrong.
+void sim_fail_calls(sim_world *world, uint32_t first, bool goes_on);
+uint32_t sim_fallible_calls(const sim_world *world);
+// The first that was made to fail, and what it said; NULL: none was.
+const char *_Nullable sim_failed_operation(const sim_world *world);
+int sim_failed_with(const sim_world *world);
 
 // ------------------------------------------------------------------------------------------------------------- tasks
 

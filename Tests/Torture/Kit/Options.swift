@@ -29,6 +29,9 @@ struct Options: Sendable {
     /// What there is of weather and habits; `nil`: all that the seed has.
     var parts: [String]?
 
+    /// The table of what the simulated kernels have said is printed.
+    var tellsCells = false
+
     var recipe: Recipe { Recipe(sessions: only, concurrent: concurrent, parts: parts) }
 
     static let usage = """
@@ -42,6 +45,7 @@ struct Options: Sendable {
           --seeds       A-B: that many runs in simulated networks instead, one for each seed
           --repeated    yes: each of them twice, and both must be the same
           --trace       yes: what happened is printed
+          --cells       yes: what the simulated kernels said to each operation, and how often, is printed
           --first       yes: the first bad run is the last
           --shrink      yes: the runs are made by a child, and of a bad one what still fails is looked for
           --only        A,B: of these runs only the sessions with these numbers
@@ -78,6 +82,7 @@ struct Options: Sendable {
                 guard let known = Recipe.parts(value) else { Self.complain("\(name) \(value)") }
                 parts = known
             case ("--trace", _, _) where value == "yes": isTraced = true
+            case ("--cells", _, _) where value == "yes": tellsCells = true
             default: Self.complain("\(name) \(value)")
             }
         }

@@ -8,14 +8,16 @@ public enum Torture {
     public static func main() async -> Never {
         let options = Options(CommandLine.arguments)
         if let seeds = options.seeds {
-            if options.shrinks { exit(Supervisor(options, seeds).execute() ? 0 : 1) }
+            if options.shrinks {
+                var supervisor = Supervisor(options, seeds)
+                exit(supervisor.execute() ? 0 : 1)
+            }
             SimulatedNetwork.speakAtCrashes()
             exit(
                 await Campaign(
                     seeds: seeds, recipe: options.recipe, isRepeated: options.isRepeated, isTraced: options.isTraced,
-                    endsAtFirst: options.endsAtFirst
-                ).execute()
-                    ? 0 : 1)
+                    endsAtFirst: options.endsAtFirst, tellsCells: options.tellsCells
+                ).execute().rawValue)
         }
         if let crowd = options.crowd {
             var isClean = true
@@ -38,5 +40,7 @@ public enum Torture {
     }
 
     /// For tests: what is wrong with a run of each of these seeds in a simulated network.
-    public static func simulate(seeds: ClosedRange<UInt64>) async -> Bool { await Campaign(seeds: seeds).execute() }
+    public static func simulate(seeds: ClosedRange<UInt64>) async -> Bool {
+        await Campaign(seeds: seeds).execute() == .clean
+    }
 }

@@ -88,7 +88,8 @@ final class Epoch: @unchecked Sendable {
         for index in 0..<6 {
             let server = try await listen(
                 ListenerProfile(
-                    &random, isUnix: index % 3 == 2 && !run.setting.isSimulated, isTask: index % 2 == 1, run.habits))
+                    &random, isUnix: index % 3 == 2 && !run.setting.isSimulated, isTask: index % 2 == 1, run.habits,
+                    isStormy: run.isStormy))
             servers.withLock { $0.append(server) }
         }
         for index in 0..<group.loops.count where !run.rawListeners.isEmpty { await openTunnel(UInt64(index)) }
@@ -148,9 +149,10 @@ final class Epoch: @unchecked Sendable {
         leaving.profile.isLeaving.set()
         let isUnix = leaving.profile.isUnix
         let isTask = leaving.profile.isTask
-        guard let next = try? await listen(ListenerProfile(&random, isUnix: isUnix, isTask: isTask, run.habits)) else {
-            return
-        }
+        guard
+            let next = try? await listen(
+                ListenerProfile(&random, isUnix: isUnix, isTask: isTask, run.habits, isStormy: run.isStormy))
+        else { return }
         servers.withLock { $0[number] = next }
         await leaving.server.shutdown(within: random.flip() ? .seconds(2) : .milliseconds(random.logarithmic(1, 200)))
         for session in run.sessions(of: self) where session.listener.isLeaving === leaving.profile.isLeaving && !isTask
@@ -165,8 +167,10 @@ final class Epoch: @unchecked Sendable {
 
     private func work() async {
         while begunSessions.wrappingAdd(1, ordering: .relaxed).oldValue < limit, let id = run.nextSession() {
-            var noise = Noise(run: run, epoch: self, group: clients, random: Random(run.options.seed, id, 8))
+            var noise = Noise(
+                run: run, epoch: self, group: clients, servers: group, random: Random(run.options.seed, id, 8))
             if noise.random.oneIn(8), run.habits.contains(.noise) { await noise.make() }
+            for kind in run.setting.overture { await noise.make(kind) }
             let plan = Plan(seed: run.options.seed, id: id, in: run.setting, run.habits)
             let choice = plan.shape == .client ? run.rawListeners : servers.withLock { $0.map(\.profile) }
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
@@ -199,14 +203,16 @@ final class Epoch: @unchecked Sendable {
         let bootstrap = ClientBootstrap(group: clients).options(profile.options).connectTimeout(
             run.setting.connectTimeout)
         do throws(TransportError) {
-            let address = try session.listener.address.socketAddress(on: run.setting.host)
+            let address = try session.listener.address.socketAddress(
+                on: session.plan.way == .mapped ? "::ffff:\(run.setting.host)" : run.setting.host)
             if session.plan.client.isTask {
                 let connection = try await bootstrap.handlers { profile.handlers(nil) }.open(address)
                 await TaskEnd(session: session, side: .client, connection: connection, profile: profile).greetAndRun()
             } else {
                 connected(
-                    try await bootstrap.handlers { profile.handlers(HandlerEnd(session, profile)) }.connect(to: address)
-                )
+                    try await Self.connect(
+                        bootstrap.handlers { profile.handlers(HandlerEnd(session, profile)) }, to: address,
+                        by: session.plan.way, run.setting))
             }
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
@@ -216,6 +222,13 @@ final class Epoch: @unchecked Sendable {
             session.over(.client)
             session.overWithoutServer()
         }
+    }
+
+    private static func connect(
+        _ bootstrap: ClientBootstrap, to address: SocketAddress, by way: Plan.Way, _ setting: Setting
+    ) async throws(TransportError) -> Channel {
+        guard way == .name, let name = setting.name else { return try await bootstrap.connect(to: address) }
+        return try await bootstrap.connect(host: name, port: address.port)
     }
 
     // MARK: The end
@@ -237,7 +250,8 @@ final class Epoch: @unchecked Sendable {
             let end = Clock.microseconds + UInt64(random.logarithmic(100_000, 2_000_000))
             while Clock.microseconds < end {
                 if isEnding { return }
-                await Clock.sleep(.milliseconds(5))
+                // In a network the look costs more than the time.
+                await Clock.sleep(.milliseconds(run.setting.isSimulated ? 50 : 5))
             }
             let number = random.below(6)
             await replaceServer(number, Random(random.next()))

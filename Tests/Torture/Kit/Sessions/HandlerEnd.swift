@@ -177,8 +177,9 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         session?.incoming(side).ended(.clean)
         act()
         context.fireInputClosed()
-        // A stranger that has said all it had to say.
-        if session == nil { context.close(.immediate) }
+        // A stranger that has said all it had to say, or a server that a storm ended before it knew whose connection it was.
+        let isUnknown = session.map { !$0.isAttached && side == .client && $0.excuses.contains(.storm) } ?? true
+        if isUnknown { context.close(.immediate) }
     }
 
     func errorCaught(_ context: ChannelContext, _ error: any Error) {
@@ -279,14 +280,15 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
             context.flush()
             finish(session, context, plan)
         }
-        tick(context)
+        tick(session, context)
     }
 
-    /// Comes back later, in case nothing else happens.
-    private func tick(_ context: ChannelContext) {
+    /// Comes back later, in case nothing else happens; the later, the longer nothing has.
+    private func tick(_ session: Session, _ context: ChannelContext) {
         guard !hasTick, !(hasEnded && !isOutputShut), context.channel.isActive else { return }
         hasTick = true
-        context.eventLoop.schedule(after: .microseconds(random.logarithmic(10, 3000))) {
+        let delay = max(random.logarithmic(10, 3000), Int(session.idleMicroseconds / 16))
+        context.eventLoop.schedule(after: .microseconds(delay)) {
             self.hasTick = false
             self.act()
         }

@@ -18,10 +18,10 @@ struct ListenerProfile: Sendable {
         self.address = address
     }
 
-    init(_ random: inout Random, isUnix: Bool, isTask: Bool, _ habits: Habits) {
+    init(_ random: inout Random, isUnix: Bool, isTask: Bool, _ habits: Habits, isStormy: Bool) {
         self.isUnix = isUnix
         self.isTask = isTask
-        channel = ChannelProfile(&random, habits)
+        channel = ChannelProfile(&random, habits, isStormy: isStormy)
     }
 
     var summary: String {
@@ -47,14 +47,18 @@ struct ChannelProfile: Sendable {
     /// Of the client of a session.
     init(of session: Session) {
         var random = Random(session.plan.client.random.seed, session.id, 6)
-        if session.plan.client.isTunnel { self.init() } else { self.init(&random, session.epoch.run.habits) }
+        if session.plan.client.isTunnel {
+            self.init()
+        } else {
+            self.init(&random, session.epoch.run.habits, isStormy: session.epoch.run.isStormy)
+        }
         // That is for who answers: two that read only while the other does wait for each other.
         hasBackPressure = false
     }
 
     init() {}
 
-    init(_ random: inout Random, _ habits: Habits) {
+    init(_ random: inout Random, _ habits: Habits, isStormy: Bool) {
         if random.oneIn(3) {
             isTight = true
             let low = random.logarithmic(1, 1 << 15)
@@ -81,6 +85,8 @@ struct ChannelProfile: Sendable {
         // Not smaller: a window below a segment leaves the kernel to its persist timer, five times a second.
         if random.oneIn(4) { options.append(.receiveBuffer(.bytes(random.logarithmic(1 << 17, 1 << 20)))) }
         if random.oneIn(8) { options.append(.noDelay(false)) }
+        let patience = Duration.milliseconds(random.logarithmic(50, 5000))
+        if random.oneIn(3), isStormy { options.append(.userTimeout(patience)) }
         keep(habits)
     }
 

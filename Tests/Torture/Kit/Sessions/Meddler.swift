@@ -76,7 +76,7 @@ final class Meddler: ChannelHandler, @unchecked Sendable {
     private func meddle(_ context: ChannelContext) {
         guard random.oneIn(8) else { return }
         let channel = context.channel
-        switch random.below(10) {
+        switch random.below(11) {
         case 0: channel.pipeline.remove(context)
         case 1:
             guard !gang.members.isEmpty, let other = gang.members[random.below(gang.members.count)].context else {
@@ -90,6 +90,7 @@ final class Meddler: ChannelHandler, @unchecked Sendable {
             channel.setAutomaticReading(false)
             channel.setAutomaticReading(true)
         case 7: channel.flush()
+        case 9: _ = context.remoteAddress
         case 8: gang.end?.endSuddenly(behind: { channel.pipeline.remove(context) })
         default: gang.end?.act()
         }

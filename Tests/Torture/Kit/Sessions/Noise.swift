@@ -7,20 +7,40 @@ struct Noise: Sendable {
     let run: Run
     let epoch: Epoch
     let group: EventLoopGroup
+    /// Of those who accept.
+    let servers: EventLoopGroup
     var random: Random
 
+    enum Kind: CaseIterable {
+        case stranger, refused, givenUp, tooLate, listener, smallGroup, unknown, stuck, caught
+
+        /// Bare sockets are the machine's; names that nobody has it may be asked for long.
+        static let real: [Kind] = [
+            .stranger, .stranger, .stranger, .refused, .givenUp, .givenUp, .tooLate, .listener, .smallGroup,
+        ]
+        static let simulated: [Kind] = [
+            .refused, .givenUp, .givenUp, .tooLate, .listener, .smallGroup, .unknown, .stuck,
+        ]
+    }
+
     mutating func make() async {
-        // Bare sockets, Unix sockets and groups of the machine are not to be had in a simulated network.
-        let kind = run.setting.isSimulated ? random.between(3, 7) : random.below(9)
+        let kinds = run.setting.isSimulated ? Kind.simulated : Kind.real
+        await make(kinds[random.below(kinds.count)])
+    }
+
+    mutating func make(_ kind: Kind) async {
         let ticket = run.began("noise of kind \(kind)")
         defer { run.ended(ticket) }
         switch kind {
-        case 0, 1, 2: await strangers()
-        case 3: await refused()
-        case 4, 5: await givenUp()
-        case 6: await tooLate()
-        case 7: await listener()
-        default: await smallGroup()
+        case .stranger: await strangers()
+        case .refused: await refused()
+        case .givenUp: await givenUp()
+        case .tooLate: await tooLate()
+        case .listener: await listener()
+        case .smallGroup: await smallGroup()
+        case .unknown: await unknown()
+        case .stuck: await stuck()
+        case .caught: await caught()
         }
     }
 
@@ -99,11 +119,30 @@ struct Noise: Sendable {
         await bound.closed()
     }
 
+    /// A host that nobody has heard of.
+    private mutating func unknown() async {
+        do throws(TransportError) {
+            try await ClientBootstrap(group: group).connect(host: "nobody", port: 1).close(.reset)
+            run.report.fault("connect", "to a host that there is not")
+        } catch {
+            if error.code != .invalidAddress, !epoch.isShuttingDown, !run.isStormy {
+                run.report.fault("connect", "to a host that there is not: \(error)")
+            }
+        }
+    }
+
     /// A group that lives for one connection to itself.
     private mutating func smallGroup() async {
         var options = LoopOptions()
         options.engine = .only(run.engine)
-        guard let small = try? EventLoopGroup(loops: 1, options: options) else { return }
+        let small: EventLoopGroup
+        do throws(TransportError) {
+            small = try run.setting.smallGroup(options)
+        } catch {
+            if !run.isStormy { run.report.fault("group", "\(error)") }
+            if error.call == .none { run.report.fault("group", "an error that names no call: \(error)") }
+            return
+        }
         let isHasty = random.flip()
         if random.flip() {
             let server = try? await ServerBootstrap(group: small)

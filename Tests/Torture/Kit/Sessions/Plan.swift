@@ -15,7 +15,11 @@ struct Plan: Sendable {
     /// Who uses the library; the other end is a bare socket.
     enum Shape: CaseIterable { case server, client, both }
 
+    /// How the client finds the server.
+    enum Way { case address, mapped, name }
+
     let shape: Shape
+    let way: Way
     /// Which of the listeners it is for, modulo their number.
     let listener: Int
     private(set) var client: EndPlan
@@ -27,6 +31,8 @@ struct Plan: Sendable {
         // A simulated network has no bare sockets.
         shape = setting.isSimulated ? .both : drawn
         listener = Int(random.next() >> 33)
+        let choice = random.below(8)
+        way = !setting.isSimulated ? .address : choice == 0 ? .mapped : choice < 3 ? .name : .address
         // Most sessions are small, some are large: what is rare is tried often, and queues fill all the same.
         let scale = random.oneIn(12) ? 1 << 20 : random.oneIn(3) ? 1 << 16 : 1 << 12
         let ender = random.below(5)
@@ -44,6 +50,7 @@ struct Plan: Sendable {
     private init(tunnel seed: UInt64, _ id: UInt64) {
         var random = Random(seed, id, 2)
         shape = .client
+        way = .address
         listener = 0
         client = EndPlan(tunnel: &random, isEnder: true)
         server = EndPlan(tunnel: &random, isEnder: false)

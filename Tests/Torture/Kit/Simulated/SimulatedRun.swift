@@ -36,6 +36,7 @@ struct SimulatedRun: Sendable {
         var sessions = 0
         var elapsed = Duration.zero
         var statistics: SimulationStatistics?
+        var cells = SimulatedCells()
         var trace = ""
     }
 
@@ -70,7 +71,10 @@ struct SimulatedRun: Sendable {
         // Longer than the longest drain: a reset may be lost, and then nobody tells.
         options.patience = 400
         let run = Run(
-            engine, options, in: Setting(servers: servers, clients: clients), isStormy: weather.isStormy,
+            engine, options,
+            in: Setting(
+                servers: servers, clients: clients, overture: weather.overture),
+            isStormy: weather.isStormy,
             losesPackets: weather.losesPackets, refusesMemory: weather.has("failing allocations"),
             losesCompletions: weather.has("dropped completions"),
             hasTrueTime: !weather.catastrophes.contains(.freeze), habits: habits, report: report
@@ -105,7 +109,8 @@ struct SimulatedRun: Sendable {
     private func outcome(_ network: SimulatedNetwork, _ run: Run, _ report: Report) -> Outcome {
         Outcome(
             problems: [], hash: network.traceHash, sessions: run.total.sessions, elapsed: network.elapsed,
-            statistics: network.statistics, trace: report.isClean && !isTraced ? "" : network.trace)
+            statistics: network.statistics, cells: network.cells,
+            trace: report.isClean && !isTraced ? "" : network.trace)
     }
 
     /// The loops have ended: what their kernels still have of it goes in its own time.

@@ -6,6 +6,8 @@ struct Supervisor {
     private let seeds: ClosedRange<UInt64>
     /// Where the child says which seed it is at.
     private let file: String
+    private var hasReachedAll = true
+
     init(_ options: Options, _ seeds: ClosedRange<UInt64>) {
         self.options = options
         self.seeds = seeds
@@ -15,7 +17,7 @@ struct Supervisor {
     }
 
     /// True when nothing was wrong.
-    func execute() -> Bool {
+    mutating func execute() -> Bool {
         var bad: [UInt64] = []
         var first = seeds.lowerBound
         while first <= seeds.upperBound, let seed = firstBad(of: first...seeds.upperBound) {
@@ -25,17 +27,22 @@ struct Supervisor {
             first = seed + 1
         }
         if !bad.isEmpty { say("\(bad.count) bad in all: \(bad.prefix(20))") }
-        return bad.isEmpty
+        return bad.isEmpty && hasReachedAll
     }
 
-    private func firstBad(of seeds: ClosedRange<UInt64>) -> UInt64? {
+    private mutating func firstBad(of seeds: ClosedRange<UInt64>) -> UInt64? {
         var arguments =
             ["--seeds", "\(seeds.lowerBound)-\(seeds.upperBound)", "--first", "yes"] + options.recipe.arguments
         if options.isRepeated { arguments += ["--repeated", "yes"] }
+        if options.tellsCells { arguments += ["--cells", "yes"] }
         if options.isTraced { arguments += ["--trace", "yes"] }
         let watch = SeedWatch(file, from: seeds.lowerBound)
         let end = Child(arguments).wait { watch.isLate }
-        if end == .exited(0) { return nil }
+        if end == .exited(Campaign.Verdict.clean.rawValue) { return nil }
+        if end == .exited(Campaign.Verdict.unreached.rawValue) {
+            hasReachedAll = false
+            return nil
+        }
         let seed = watch.seed
         if end == .late { say("BAD seed \(seed) does not end") }
         return seed

@@ -10,6 +10,8 @@ struct Weather: Sendable {
         let isStorm: Bool
         /// The largest part of the times it could strike.
         let most: Double
+        /// It could seldom strike: when it does at all, then often.
+        var isRare = false
         let set: @Sendable (inout SimulatedFaults, Double) -> Void
     }
 
@@ -25,19 +27,29 @@ struct Weather: Sendable {
         Kind(name: "refused submissions", isStorm: false, most: 0.3) { $0.refusedSubmissions = $1 },
         Kind(name: "partial submissions", isStorm: false, most: 0.5) { $0.partialSubmissions = $1 },
         Kind(name: "wakes for nothing", isStorm: false, most: 0.5) { $0.wakesForNothing = $1 },
-        Kind(name: "late notifications", isStorm: false, most: 0.5) { $0.lateNotifications = $1 },
+        Kind(name: "late notifications", isStorm: false, most: 0.5, isRare: true) { $0.lateNotifications = $1 },
         Kind(name: "copies", isStorm: false, most: 0.9) { $0.copies = $1 },
         Kind(name: "spurious edges", isStorm: false, most: 0.5) { $0.spuriousEdges = $1 },
         Kind(name: "lost packets", isStorm: false, most: 0.1) { $0.lostPackets = $1 },
         Kind(name: "late packets", isStorm: false, most: 0.3) { $0.latePackets = $1 },
         Kind(name: "stale completions", isStorm: false, most: 0.5) { $0.staleCompletions = $1 },
-        Kind(name: "failing accepts", isStorm: true, most: 0.2) { $0.failingAccepts = $1 },
-        Kind(name: "failing sockets", isStorm: true, most: 0.1) { $0.failingSockets = $1 },
-        Kind(name: "failing options", isStorm: true, most: 0.1) { $0.failingOptions = $1 },
-        Kind(name: "failing connects", isStorm: true, most: 0.2) { $0.failingConnects = $1 },
+        Kind(name: "failing accepts", isStorm: true, most: 0.5, isRare: true) { $0.failingAccepts = $1 },
+        Kind(name: "failing sockets", isStorm: true, most: 0.3, isRare: true) { $0.failingSockets = $1 },
+        Kind(name: "failing options", isStorm: true, most: 0.1, isRare: true) { $0.failingOptions = $1 },
+        Kind(name: "failing connects", isStorm: true, most: 0.5, isRare: true) { $0.failingConnects = $1 },
         Kind(name: "failing allocations", isStorm: true, most: 0.01) { $0.failingAllocations = $1 },
         Kind(name: "resets", isStorm: true, most: 0.01) { $0.resets = $1 },
-        Kind(name: "dropped completions", isStorm: true, most: 0.001) { $0.droppedCompletions = $1 },
+        Kind(name: "dropped completions", isStorm: true, most: 0.003, isRare: true) { $0.droppedCompletions = $1 },
+        Kind(name: "overflowing queues", isStorm: true, most: 0.1) { $0.overflowingQueues = $1 },
+        Kind(name: "failing binds", isStorm: true, most: 0.5, isRare: true) { $0.failingBinds = $1 },
+        Kind(name: "failing set-ups", isStorm: true, most: 0.5, isRare: true) { $0.failingSetUps = $1 },
+        Kind(name: "failing watches", isStorm: true, most: 0.3, isRare: true) { $0.failingWatches = $1 },
+        Kind(name: "failing sends", isStorm: true, most: 0.05, isRare: true) { $0.failingSends = $1 },
+        Kind(name: "failing receives", isStorm: true, most: 0.05, isRare: true) { $0.failingReceives = $1 },
+        Kind(name: "failing locks", isStorm: false, most: 0.5, isRare: true) { $0.failingLocks = $1 },
+        Kind(name: "failing look-ups", isStorm: true, most: 0.7, isRare: true) { $0.failingLookUps = $1 },
+        Kind(name: "late cancels", isStorm: false, most: 0.9, isRare: true) { $0.lateCancels = $1 },
+        Kind(name: "ending tries", isStorm: true, most: 0.9, isRare: true) { $0.endingTries = $1 },
     ]
 
     /// What strikes a host or a link as a whole, at times drawn from the seed.
@@ -61,18 +73,24 @@ struct Weather: Sendable {
         parts = []
         for kind in Self.kinds {
             let strikes = !isCalm && random.oneIn(3) && (!kind.isStorm || isStormy)
-            let part = Double(random.logarithmic(1, 1000)) / 1000 * kind.most
+            let part = Double(random.logarithmic(kind.isRare ? 200 : 1, 1000)) / 1000 * kind.most
             parts.append(strikes ? part : 0)
         }
         // Without memory for another ring there is no way to go on, and it says so.
         let memory = Self.kinds.firstIndex { $0.name == "failing allocations" }!
+        let setUps = Self.kinds.firstIndex { $0.name == "failing set-ups" }!
         let dropped = Self.kinds.firstIndex { $0.name == "dropped completions" }!
-        if parts[dropped] > 0 { parts[memory] = 0 }
+        if parts[dropped] > 0 {
+            parts[memory] = 0
+            parts[setUps] = 0
+        }
         catastrophes = []
+        self.random = Random(random.next())
         for catastrophe in Catastrophe.allCases where !isCalm && random.oneIn(4) {
             if catastrophe != .resets || isStormy { catastrophes.append(catastrophe) }
         }
-        self.random = Random(random.next())
+        // Nothing is sent in vain where everything arrives.
+        if has("ending tries"), !catastrophes.contains(.partition) { catastrophes.append(.partition) }
     }
 
     var faults: SimulatedFaults {
@@ -86,6 +104,15 @@ struct Weather: Sendable {
     var losesPackets: Bool {
         catastrophes.contains(.partition) || catastrophes.contains(.loss)
             || has("lost packets")
+    }
+
+    /// What makes the rarer faults strike.
+    var overture: [Noise.Kind] {
+        var kinds: [Noise.Kind] = []
+        if has("failing set-ups") { kinds.append(.smallGroup) }
+        if has("ending tries") || has("failing locks") && has("late cancels") { kinds.append(.stuck) }
+        if isStormy, catastrophes.contains(.freeze) { kinds.append(.caught) }
+        return kinds
     }
 
     func has(_ kind: String) -> Bool { parts[Self.kinds.firstIndex { $0.name == kind }!] > 0 }
@@ -113,7 +140,8 @@ struct Weather: Sendable {
         while !Task.isCancelled {
             await Clock.sleep(.microseconds(random.logarithmic(100, 200_000)))
             let (from, to) = random.flip() ? (one, other) : (other, one)
-            switch catastrophes[random.below(catastrophes.count)] {
+            let catastrophe = catastrophes[random.below(catastrophes.count)]
+            switch catastrophe {
             case .partition:
                 if random.flip() {
                     network.partition(from, from: to)
@@ -125,7 +153,11 @@ struct Weather: Sendable {
             case .freeze: from.freeze()
             case .resets: from.resetConnections()
             }
-            await Clock.sleep(.microseconds(random.logarithmic(100, 500_000)))
+            // Long enough for what is sent to be sent in vain more than once.
+            let isLong = catastrophe == .partition && has("ending tries")
+            await Clock.sleep(.microseconds(random.logarithmic(isLong ? 50_000 : 100, isLong ? 5_000_000 : 500_000)))
+            // Before anybody there has looked.
+            if catastrophe == .freeze, isStormy, random.flip() { from.resetConnections() }
             network.heal()
         }
         network.heal()
