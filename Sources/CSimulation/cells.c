@@ -210,7 +210,8 @@ int sim_failed_with(const sim_world *world) { return world->failed_with; }
 // What sim_fail_calls() has in mind for this call.
 static int planned_failure(sim_world *world, sim_operation operation) {
     uint32_t number = ++world->fallible_calls;
-    if (world->failing_from == 0 || number < world->failing_from || (number > world->failing_from && !world->failing_goes_on)) return 0;
+    uint32_t first = world->failing_from;
+    if (first == 0 || number < first || (number > first && !world->failing_goes_on)) return 0;
     int error = operations[operation].refusal;
     if (!world->failed_operation) {
         world->failed_operation = operations[operation].name;

@@ -1,6 +1,6 @@
-// What Linux can say to each operation of the kernel table (ct_kernel.h) and each request of io_uring, as far as this library can
-// meet it: a cell is an operation and one of its outcomes. Each outcome is counted where it is given, and each error that is nobody's
-// doing is brought about here.
+// What Linux can say to each operation of the kernel table (ct_kernel.h) and each request of io_uring, as far as this library
+// can meet it: a cell is an operation and one of its outcomes. Each outcome is counted where it is given; errors that are nobody's
+// doing are brought about here.
 #ifndef SIM_CELLS_H
 #define SIM_CELLS_H
 

@@ -58,7 +58,7 @@ sim_peer *sim_peer_connect(sim_world *world, sim_host from, sim_host to, uint16_
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(10u << 24 | (to + 1))};
     sim_world_set_host(world, from);
     // What comes of it, a look tells.
-    int error = -sim_socket_connect(world, socket, (const struct sockaddr *)&address, sizeof address);
+    int error = -sim_socket_connect(world, socket, (const struct sockaddr *)&address, sizeof address, SIM_ON_CONNECT);
     if (error != EINPROGRESS) socket->error = error;
     *peer = (sim_peer){world, socket->self, {0}};
     return peer;

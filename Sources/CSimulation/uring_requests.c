@@ -172,7 +172,8 @@ static bool run_send(sim_world *world, sim_request *request) {
     sim_socket *socket = socket_of(request);
     sim_notification *notification = NULL;
     bool copies = false;
-    int error = sim_fails(world, operation_of(request), is_zero_copy(request) ? world->faults.lock_fails : world->faults.send_fails);
+    uint16_t chance = is_zero_copy(request) ? world->faults.lock_fails : world->faults.send_fails;
+    int error = sim_fails(world, operation_of(request), chance);
     // Without a notification, when there was no memory for it.
     if (error && (error == ENOMEM || !is_zero_copy(request))) {
         finish(world, request, -error, 0);
