@@ -99,7 +99,7 @@ static int call_register_buffers(struct io_uring *io, const struct io_uring_buf_
     memcpy(&flags, (const char *)registration + offsetof(struct io_uring_buf_reg, bgid) + sizeof registration->bgid, 2);
     ring->buffers = (struct io_uring_buf_ring *)(uintptr_t)registration->ring_addr;
     ring->buffer_mask = registration->ring_entries - 1;
-    ring->buffer_head = 0;
+    ring->buffer_head = ring->buffers_poisoned = 0;
     ring->incremental = flags != 0;
     return 0;
 }
@@ -168,6 +168,7 @@ typedef struct sim_notice {     // a zero-copy notification on its way
     uint64_t user_data;
     sim_handle socket;
     bool copied, late;
+    sim_lent lent;
 } sim_notice;
 
 static void notice_arrives(sim_world *world, sim_event *event) {
@@ -179,16 +180,19 @@ static void notice_arrives(sim_world *world, sim_event *event) {
         .flags = IORING_CQE_F_NOTIF,
     };
     if (!ring->closed) {
+        sim_lent_check(world, &notice->lent, notice->user_data);
         complete_later(ring, &cqe);
         sim_told(world, SIM_ON_URING_NOTIFICATION, notice->late ? SIM_LATE : SIM_DONE);
         const sim_socket *socket = sim_socket_at(world, notice->socket);
         if (!socket || socket->file.fd < 0) sim_told(world, SIM_ON_URING_NOTIFICATION, SIM_BEHIND);
         if (notice->copied) sim_told(world, SIM_ON_URING_NOTIFICATION, SIM_COPIED);
     }
+    sim_lent_end(&notice->lent);
     sim_free(notice);
     sim_file_release(world, &ring->file);
 }
 
+// Takes over the reference to the ring, and what was lent.
 void sim_ring_notified(sim_world *world, const sim_notification *notification) {
     sim_notice *notice = sim_calloc(1, sizeof *notice);
     if (!notice) abort();
@@ -197,11 +201,18 @@ void sim_ring_notified(sim_world *world, const sim_notification *notification) {
         .user_data = notification->user_data,
         .socket = notification->socket,
         .copied = notification->copied,
+        .lent = notification->lent,
     };
     notice->event.happens = notice_arrives;
     bool late = notice->late = sim_chance(world, world->faults.late_notification);
     uint64_t delay = late ? sim_random_below(&world->random, 1000) * SIM_MILLI : sim_random_below(&world->random, 50) * SIM_MICRO;
     sim_schedule(world, &notice->event, world->now + delay);
+}
+
+// Of a world that ends.
+void sim_event_free(sim_event *event) {
+    if (event->happens == notice_arrives) sim_lent_end(&((sim_notice *)event)->lent);
+    sim_free(event);
 }
 
 static void stale_arrives(sim_world *world, sim_event *event) {
@@ -281,6 +292,7 @@ static int enter(struct io_uring *io, uint32_t submit, uint32_t wait, uint32_t f
     sim_ring *ring = sim_ring_of(world, io);
     world->statistics.calls++;
     world->suspended = false;
+    sim_ring_poison_buffers(ring);
     place_what_was_kept(ring);
     int error = submit > 0 ? sim_fails(world, SIM_ON_ENTER, world->faults.enter_refuses) : 0;
     if (error) return -error;

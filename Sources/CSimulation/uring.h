@@ -25,7 +25,7 @@ typedef struct sim_ring {
     sim_request *_Nullable work_tail;
     struct io_uring_buf_ring *_Nullable buffers;
     uint32_t buffer_mask;
-    uint16_t buffer_head;
+    uint16_t buffer_head, buffers_poisoned;
 } sim_ring;
 
 struct sim_request {
@@ -43,9 +43,14 @@ struct sim_request {
     bool armed_behind_the_end;                  // the end was there already when it was armed: no edge will tell of it
     struct iovec *_Nullable vectors;            // copied: the program may reuse its own once the entry is taken
     uint32_t vector_count;
+    sim_lent lent;                              // while it waits
 };
 
 sim_ring *sim_ring_of(sim_world *world, const struct io_uring *io);
+// lent.c: what is provided is filled, and what is used must be as it was then.
+void sim_ring_poison_buffers(sim_ring *ring);
+void sim_ring_poison_buffer(const struct io_uring_buf *buffer);
+void sim_ring_check_buffer(const sim_world *world, const struct io_uring_buf *buffer, uint64_t length, uint64_t user_data);
 void sim_ring_complete(sim_world *world, sim_ring *ring, uint64_t user_data, int32_t result, uint32_t flags);
 
 void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_sqe *entry);

@@ -44,6 +44,7 @@ void sim_request_drop(sim_world *world, sim_request *request) {
     while (*place != request) place = &(*place)->next_of_file;
     *place = request->next_of_file;
     sim_file_release(world, request->file);
+    sim_lent_end(&request->lent);
     sim_free(request->vectors);
     sim_free(request);
 }
@@ -116,6 +117,7 @@ static uint32_t use_buffer(sim_world *world, sim_ring *ring, struct io_uring_buf
     if (incremental) {
         buffer->addr += length;
         buffer->len -= length;
+        sim_ring_poison_buffer(buffer);
         return flags | 1u << 4;     // IORING_CQE_F_BUF_MORE
     }
     ring->buffer_head++;
@@ -136,6 +138,7 @@ static bool receive_once(sim_world *world, sim_request *request) {
     uint32_t there = capacity < socket->unread ? capacity : socket->unread;
     bool is_short = there > 1 && sim_chance(world, world->faults.short_receive);
     if (is_short) capacity = 1 + sim_random_below(&world->random, there - 1);
+    sim_ring_check_buffer(world, buffer, capacity < there ? capacity : there, request->entry.user_data);
     int64_t result = sim_socket_receive(world, socket, (void *)(uintptr_t)buffer->addr, capacity);
     if (result <= 0) {
         told(world, request, (int32_t)result, SIM_END);
@@ -172,6 +175,7 @@ static bool run_send(sim_world *world, sim_request *request) {
     sim_socket *socket = socket_of(request);
     sim_notification *notification = NULL;
     bool copies = false;
+    sim_lent_check(world, &request->lent, request->entry.user_data);
     uint16_t chance = is_zero_copy(request) ? world->faults.lock_fails : world->faults.send_fails;
     int error = sim_fails(world, operation_of(request), chance);
     // Without a notification, when there was no memory for it.
@@ -196,6 +200,7 @@ static bool run_send(sim_world *world, sim_request *request) {
     if (!error) result = sim_socket_send(world, socket, request->vectors, request->vector_count, copies ? NULL : notification);
     if (result == -EAGAIN) {
         sim_free(notification);
+        if (!request->lent.vectors) sim_lent_begin(&request->lent, request->vectors, request->vector_count, UINT64_MAX);
         return false;
     }
     if (!error)
@@ -203,6 +208,7 @@ static bool run_send(sim_world *world, sim_request *request) {
              sim_is_all(result, request->vectors, request->vector_count) ? SIM_DONE : SIM_SHORT);
     uint32_t flags = 0;
     if (notification) {
+        if (result > 0 && !copies) sim_lent_begin(&notification->lent, request->vectors, request->vector_count, (uint64_t)result);
         flags = IORING_CQE_F_MORE;
         sim_file_retain(&request->ring->file);
     }

@@ -6,6 +6,8 @@
 
 #define SIM_LOCAL_DELAY (15 * SIM_MICRO)
 #define SIM_LINK_DELAY (200 * SIM_MICRO)
+// Who sleeps for so long does not spin.
+#define SIM_REST (100 * SIM_MICRO)
 
 _Thread_local sim_world *sim_here = NULL;
 
@@ -84,7 +86,7 @@ void sim_world_destroy(sim_world *world) {
     while (world->heap.count > 0) {
         sim_event *event = world->heap.items[0];
         sim_unschedule(world, event);
-        sim_free(event);
+        sim_event_free(event);
     }
     for (uint32_t i = 0; i < world->file_count; i++) sim_free(world->files[i]);
     for (uint32_t i = 0; i < world->machine_count; i++) sim_free(world->machines[i].listeners);
@@ -142,6 +144,7 @@ bool sim_world_was_posted_to(sim_world *world) { return __atomic_exchange_n(&wor
 // ---------------------------------------------------------------------------------------------------------------- trace
 
 void sim_trace(sim_world *world, uint32_t what, uint32_t whose, int64_t value) {
+    world->done += what <= SIM_T_CLOSE;
     uint64_t mixed = world->hash ^ ((uint64_t)value + world->now * 0x9E3779B97F4A7C15ull + ((uint64_t)what << 56) + world->host +
                                     ((uint64_t)whose << 24));
     mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93ull;
@@ -263,10 +266,15 @@ void sim_loop_enter(sim_loop *loop) {
     world->loop = loop;
     world->host = loop->host;
     sim_trace(world, SIM_T_TURN, 0, 0);
+    loop->done_before = world->statistics.faults + world->done;
+    loop->rested = loop->suspended && world->now - loop->left >= SIM_REST;
 }
 
 void sim_loop_leave(sim_loop *loop) {
-    loop->suspended = loop->world->suspended;
+    const sim_world *world = loop->world;
+    loop->got_on = loop->rested || world->statistics.faults + world->done != loop->done_before;
+    loop->left = world->now;
+    loop->suspended = world->suspended;
     loop->world->suspended = false;
     loop->world->loop = NULL;
 }
@@ -275,5 +283,7 @@ bool sim_loop_is_ready(const sim_loop *loop) {
     if (!loop->suspended || loop->world->now >= loop->deadline || !loop->waiter) return true;
     return loop->waiter->kind == SIM_EPOLL ? sim_epoll_has_news(loop->waiter) : sim_ring_has_work(loop->waiter);
 }
+
+bool sim_loop_got_on(const sim_loop *loop) { return loop->got_on; }
 
 uint64_t sim_loop_deadline(const sim_loop *loop) { return loop->suspended ? loop->deadline : loop->world->now; }

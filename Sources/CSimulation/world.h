@@ -56,6 +56,7 @@ typedef struct sim_heap {
 } sim_heap;
 void sim_schedule(sim_world *world, sim_event *event, uint64_t time);
 void sim_unschedule(sim_world *world, sim_event *event);
+void sim_event_free(sim_event *event);
 
 // ------------------------------------------------------------------------------------------------------------- files
 
@@ -109,12 +110,24 @@ typedef struct sim_piece {      // bytes on their way to a reader
     uint8_t bytes[];
 } sim_piece;
 
+typedef struct sim_lent {       // memory that a send reads, and the sum of its bytes; nothing: no vectors
+    struct iovec *_Nullable vectors;
+    uint32_t count;
+    uint64_t length, sum;
+} sim_lent;
+// The first `length` bytes of the vectors are the kernel's from here on.
+void sim_lent_begin(sim_lent *lent, const struct iovec *vectors, uint32_t count, uint64_t length);
+// Ends the process when they are not what they were.
+void sim_lent_check(const sim_world *world, const sim_lent *lent, uint64_t user_data);
+void sim_lent_end(sim_lent *lent);
+
 typedef struct sim_notification {   // of a zero-copy send: told when nothing refers to it
     uint32_t references;
     sim_file *_Nullable ring;
     sim_handle socket;
     uint64_t user_data;
     bool copied;
+    sim_lent lent;
 } sim_notification;
 
 typedef struct sim_segment {    // bytes that the peer has not acknowledged
@@ -227,7 +240,7 @@ void sim_epoll_forget(sim_world *world, sim_file *file);
 bool sim_epoll_has_news(const sim_file *epoll);
 void sim_ring_wake(sim_world *world, sim_file *file, uint32_t bits);
 bool sim_ring_has_work(const sim_file *ring);
-// Nothing refers to the memory any more. Takes over the reference to the ring.
+// Nothing refers to the memory any more. Takes over the reference to the ring, and what was lent.
 void sim_ring_notified(sim_world *world, const sim_notification *notification);
 void sim_ring_maybe_stale(sim_world *world, sim_socket *socket);
 void sim_epoll_free(sim_world *world, sim_file *file);
@@ -268,6 +281,9 @@ struct sim_loop {
     sim_file *_Nullable waiter;         // its ring or epoll
     uint64_t deadline;
     bool suspended;                     // its last wait would go on
+    bool rested;                        // it slept before its last turn
+    bool got_on;                        // so, or a call did something in it, or a fault was in its way
+    uint64_t done_before, left;
 };
 
 struct sim_world {
@@ -309,6 +325,7 @@ struct sim_world {
     int failed_with;
     sim_trace_entry trace[SIM_TRACE_ENTRIES];
     uint64_t traced;
+    uint64_t done;                      // calls that did something
 };
 
 extern _Thread_local sim_world *_Nullable sim_here;
@@ -349,7 +366,7 @@ enum {
     SIM_T_RECEIVE,
     SIM_T_SEND,
     SIM_T_SHUTDOWN,
-    SIM_T_CLOSE,
+    SIM_T_CLOSE,    // up to here: calls that did something
     SIM_T_COMPLETION,
     SIM_T_EDGE,
     SIM_T_PACKET,

@@ -199,5 +199,6 @@ uint32_t ct_mailbox_take(ct_loop *loop, ct_message *messages, uint32_t capacity)
         }
         if (count == before) break;
     }
+    loop->statistics.messages += count;
     return count;
 }

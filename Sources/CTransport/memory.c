@@ -125,6 +125,17 @@ uint64_t ct_memory_thread_allocated(void) {
 #endif
 }
 
+uint64_t ct_memory_in_use(void) {
+#if CT_JEMALLOC
+    uint64_t epoch = 1, bytes = 0;
+    size_t size = sizeof bytes;
+    mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    return mallctl("stats.allocated", &bytes, &size, NULL, 0) == 0 ? bytes : 0;
+#else
+    return 0;
+#endif
+}
+
 void ct_assertion_failed(const char *condition, const char *file, int line) {
     fprintf(stderr, "SwiftTransport: broken invariant: %s (%s:%d)\n", condition, file, line);
     abort();

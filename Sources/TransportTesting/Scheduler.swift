@@ -24,6 +24,10 @@ final class Scheduler: @unchecked Sendable {
     private let stepLimit: Int
     /// How many there were.
     private(set) var steps = 0
+    /// A loop that takes turn after turn for nothing.
+    private(set) var spinning: SimulatedLoop?
+
+    static let turnsForNothingAtMost = 10_000
 
     struct Job {
         let job: UnownedJob
@@ -187,6 +191,7 @@ final class Scheduler: @unchecked Sendable {
         for (index, loop) in loops.enumerated() where loop.isReady {
             if chosen == 0 {
                 loop.turn()
+                if loop.turnsForNothing >= Self.turnsForNothingAtMost { spinning = loop }
                 if loop.stepped.hasFinished {
                     sim_loop_forget(loop.native)
                     loops.remove(at: index)
@@ -222,13 +227,15 @@ final class Scheduler: @unchecked Sendable {
     func windUp() -> Bool {
         for loop in loops {
             loop.isFrozen = false
+            loop.turnsForNothing = 0
             loop.stepped.shutDown()
         }
         // What is left then belongs to tasks that wait for ever, and to connections whose end nobody waits for.
         let end = now + 300_000_000_000
         let (sum, isBeyond) = steps.addingReportingOverflow(stepLimit)
         let lastStep = isBeyond ? Int.max : sum
-        while !isIdle, now < end, steps < lastStep, step() {}
+        spinning = nil
+        while !isIdle, spinning == nil, now < end, steps < lastStep, step() {}
         return loops.isEmpty
     }
 }
@@ -240,6 +247,9 @@ final class SimulatedLoop {
     let host: sim_host
     var isFrozen = false
     var wasPostedTo = false
+    /// Without an event, a task, a call that did something or a rest, less some for each turn with one of them.
+    var turnsForNothing = 0
+    private static let worth = 50
 
     /// Makes and starts one.
     init(_ index: Int, _ options: LoopOptions, in world: OpaquePointer, on host: sim_host) throws(TransportError) {
@@ -260,8 +270,10 @@ final class SimulatedLoop {
     func turn() {
         wasPostedTo = false
         sim_loop_enter(native)
-        stepped.step()
+        let happened = stepped.step()
         sim_loop_leave(native)
+        let gotOn = happened || sim_loop_got_on(native)
+        turnsForNothing = gotOn ? max(0, turnsForNothing - Self.worth) : turnsForNothing + 1
     }
 }
 

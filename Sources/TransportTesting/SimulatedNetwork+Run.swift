@@ -105,6 +105,9 @@ private final class Run: @unchecked Sendable {
         while tell == nil {
             guard scheduler.steps < options.stepLimit else { return .tooLong(seed: seed, trace: network.trace) }
             guard scheduler.step() else { return .stuck(seed: seed, trace: network.trace) }
+            if let loop = scheduler.spinning {
+                return .spinning(seed: seed, loop: network.name(of: loop), trace: network.trace)
+            }
         }
         return nil
     }

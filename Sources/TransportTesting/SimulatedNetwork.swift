@@ -147,6 +147,11 @@ public final class SimulatedNetwork: @unchecked Sendable {
         sim_note(world, value)
     }
 
+    func name(of loop: SimulatedLoop) -> String {
+        let host = ([outside] + all).first { $0.number == loop.host }
+        return "loop \(loop.stepped.loop.index) of host \(host?.name ?? "?")"
+    }
+
     func assertInside() { scheduler.assertInside() }
 
     /// What goes wrong stops going wrong, every loop that is left ends, and what is under way comes to its end. False when a loop

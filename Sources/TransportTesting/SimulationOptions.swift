@@ -31,6 +31,9 @@ public enum SimulationError: Error, CustomStringConvertible {
     /// The body had not come to an end at ``SimulationOptions/stepLimit``: it waits for something while heartbeats or retries go on for
     /// ever, or the limit is too small for it.
     case tooLong(seed: UInt64, trace: String)
+    /// A loop took 10,000 turns in which nothing happened, no event, no task, no system call that did something, with hardly a rest or
+    /// another turn between them: it spins. `loop` says which one.
+    case spinning(seed: UInt64, loop: String, trace: String)
     /// A loop does not end although everybody was told to, and there are no faults any more.
     case loopsLeft(seed: UInt64, trace: String)
     /// There was no thread for the run.
@@ -43,6 +46,8 @@ public enum SimulationError: Error, CustomStringConvertible {
             "with seed \(seed) the body of a simulated network waits for what will never happen. The last events:\n\(trace)"
         case .tooLong(let seed, let trace):
             "with seed \(seed) the body of a simulated network has not come to an end within its stepLimit. The last events:\n\(trace)"
+        case .spinning(let seed, let loop, let trace):
+            "with seed \(seed) \(loop) takes turn after turn in which nothing happens. The last events:\n\(trace)"
         case .loopsLeft(let seed, let trace):
             "with seed \(seed) a loop of a simulated network does not end. The last events before it should:\n\(trace)"
         case .noThread(let errno): "no thread for a simulated network: errno \(errno)"

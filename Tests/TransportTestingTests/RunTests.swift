@@ -54,6 +54,34 @@ import TransportTesting
         }
     }
 
+    /// A handler that answers the end of each empty write with another one gives its loop turns, and nobody anything.
+    @Test(arguments: Engine.allCases) func aLoopThatSpinsIsStopped(engine: Engine) async throws {
+        final class Spinner: ChannelHandler {
+            static let interests: ChannelEvents = .inbound
+            func channelActive(_ context: ChannelContext) { writeNothing(context) }
+            func writeCompleted(_ context: ChannelContext, tag: UInt64, result: WriteResult) {
+                if result == nil { writeNothing(context) }
+            }
+            private func writeNothing(_ context: ChannelContext) {
+                context.write(Buffer(), tag: 1)
+                context.flush()
+            }
+        }
+        do {
+            try await simulated(engine) { network in
+                let service = try await EchoService(network)
+                let host = network.addHost("busy")
+                _ = try await ClientBootstrap(group: host.makeGroup()).handlers { [Spinner()] }
+                    .connect(host: "server", port: EchoService.port)
+                withExtendedLifetime(service) {}
+                await network.advance(by: .seconds(60))
+            }
+            Issue.record("it went on")
+        } catch SimulationError.spinning(_, let loop, _) {
+            #expect(loop == "loop 0 of host busy")
+        }
+    }
+
     @Test func groupsThatAreLeftAreEnded() async throws {
         let loop = try await SimulatedNetwork.run(seed: 1) { network in
             let service = try await EchoService(network)

@@ -196,6 +196,8 @@ void sim_loop_enter(sim_loop *loop);
 void sim_loop_leave(sim_loop *loop);
 // Whether a turn would find something: it has not been to its end, or what it waits for is there, or its time has come.
 bool sim_loop_is_ready(const sim_loop *loop);
+// Whether its last turn did anything that a kernel can see, or came after some rest.
+bool sim_loop_got_on(const sim_loop *loop);
 // When it wants its next turn at the latest; UINT64_MAX: never.
 uint64_t sim_loop_deadline(const sim_loop *loop);
 

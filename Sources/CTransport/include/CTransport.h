@@ -209,6 +209,7 @@ typedef struct ct_loop_statistics {
     uint64_t sent_bytes;
     uint64_t accepts;
     uint64_t wakes;                 // times the eventfd woke the loop
+    uint64_t messages;              // taken from the mailbox
     uint64_t stale_completions;     // for a slot that had moved on; must stay 0
     uint64_t completion_overflows;  // enters whose completions did not fit the queue; must stay 0 since Linux 6.13
     uint64_t receive_rearms;
@@ -377,6 +378,8 @@ void ct_memory_free(void *_Nullable memory, uint64_t size);
 const char *ct_memory_name(void);
 // Bytes this thread has allocated so far, for counting tests; 0 without jemalloc.
 uint64_t ct_memory_thread_allocated(void);
+// Bytes of the process that are in use now, for tests that look for leaks; 0 without jemalloc.
+uint64_t ct_memory_in_use(void);
 
 #pragma clang assume_nonnull end
 #endif

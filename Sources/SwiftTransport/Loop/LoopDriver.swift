@@ -52,14 +52,25 @@ package final class SteppedLoop {
 
     deinit { turns.deallocate() }
 
-    /// One turn.
-    package func step() {
+    /// One turn. False when nothing happened in it, no event, no work, no task, although it was not to be waited for any.
+    package func step() -> Bool {
         ct_loop_enter(loop.core, loop.context)
+        let before = happened
         loop.takeTurn(&turns)
-        guard loop.hasFinished else { return ct_loop_leave(loop.core) }
+        guard loop.hasFinished else {
+            defer { ct_loop_leave(loop.core) }
+            return happened != before || ct_loop_now(loop.core) < turns.spinEnd
+        }
         // It leaves the thread itself.
         loop.finish(turns.messages)
         hasFinished = true
+        return true
+    }
+
+    /// Events, pieces of work and tasks.
+    private var happened: UInt64 {
+        let counts = ct_loop_statistics_of(loop.core)
+        return counts.pointee.events &+ counts.pointee.messages
     }
 
     /// Between two turns: does something as the loop would. The next turn is due then.

@@ -47,6 +47,9 @@ final class ZeroCopySender {
     /// The kernel may still read memory of writes.
     var isOutstanding: Bool { next > oldest }
 
+    /// Of writes that have left the queue.
+    var heldBytes: Int { held[firstHeld...].reduce(0) { $0 + $1.bytes } }
+
     // MARK: The send
 
     /// A send begins; its tag.

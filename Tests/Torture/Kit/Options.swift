@@ -71,7 +71,7 @@ struct Options: Sendable {
                     Self.complain("\(name) \(value)")
                 }
                 seeds = first...last
-            case ("--repeated", _, _) where value == "yes": isRepeated = true
+            case ("--repeated", _, _) where ["yes", "no"].contains(value): isRepeated = value == "yes"
             case ("--first", _, _) where value == "yes": endsAtFirst = true
             case ("--shrink", _, _) where ["yes", "no"].contains(value): shrinks = value == "yes"
             case ("--only", _, _):

@@ -10,6 +10,8 @@ final class Epoch: @unchecked Sendable {
     private let limit: Int
     private let concurrent: Int
     private let endsInTheMiddle: Bool
+    /// Of the servers, those that sessions are for.
+    private let busyServers: Int
     private var random: Random
     private let begunSessions = Atomic<Int>(0)
     /// What it is doing, for whoever wonders why it does not end.
@@ -25,6 +27,11 @@ final class Epoch: @unchecked Sendable {
 
     /// Receive memory that a quiet loop keeps: what the kernel is lent, and some spare.
     private static let quietReceiveMemory: UInt64 = 4 << 20
+    /// Listeners that wait for a descriptor have one.
+    private static let quietTimers: UInt64 = 8
+
+    /// What a loop may have of it in any case.
+    private(set) var receiveMemoryAtMost: UInt64 = 0
 
     var isShuttingDown: Bool { shuttingDown.value }
 
@@ -37,6 +44,7 @@ final class Epoch: @unchecked Sendable {
         limit = sessions
         var random = Random(run.options.seed, number, 5)
         endsInTheMiddle = number > 0 && random.flip() && run.habits.contains(.endInTheMiddle)
+        busyServers = run.setting.isSimulated ? random.between(1, 6) : 6
         self.random = random
     }
 
@@ -73,7 +81,7 @@ final class Epoch: @unchecked Sendable {
         if random.oneIn(3) { options.receiveBudget = .mebibytes(random.between(3, 16)) }
         if run.setting.isSimulated {
             // Where nothing is at stake but time, everything is too small.
-            if random.oneIn(3) { options.submissionEntries = UInt32(random.logarithmic(2, 64)) }
+            if random.flip() { options.submissionEntries = UInt32(random.logarithmic(2, 64)) }
             if random.oneIn(3) { options.chunkSize = 4096 }
             if random.oneIn(3) { options.receiveBudget = .bytes(random.logarithmic(4096, 1 << 18)) }
         }
@@ -84,7 +92,10 @@ final class Epoch: @unchecked Sendable {
             options = LoopOptions()
             options.engine = .only(run.engine)
         }
+        let chunk = options.chunkSize == 0 ? 64 << 10 : UInt64(options.chunkSize)
+        receiveMemoryAtMost = max(UInt64(options.receiveBudget.bytes), chunk)
         (group, clients) = try run.setting.groups(loops: random.oneIn(4) ? 1 : 2, options)
+        for loop in groups.flatMap(\.loops) { Census.watch(loop, .loop) }
         for index in 0..<6 {
             let server = try await listen(
                 ListenerProfile(
@@ -172,7 +183,8 @@ final class Epoch: @unchecked Sendable {
             if noise.random.oneIn(8), run.habits.contains(.noise) { await noise.make() }
             for kind in run.setting.overture { await noise.make(kind) }
             let plan = Plan(seed: run.options.seed, id: id, in: run.setting, run.habits)
-            let choice = plan.shape == .client ? run.rawListeners : servers.withLock { $0.map(\.profile) }
+            let choice =
+                plan.shape == .client ? run.rawListeners : servers.withLock { $0.prefix(busyServers).map(\.profile) }
             let session = Session(id, plan, self, choice[plan.listener % choice.count])
             run.enter(session)
             begin(session)
@@ -311,6 +323,7 @@ final class Epoch: @unchecked Sendable {
             // A peer whose last word was lost says nothing more.
             if counts.openEndpoints > 0, !run.losesPackets { left.append("\(counts.openEndpoints) endpoints open") }
             if counts.queuedBytes != 0 { left.append("\(counts.queuedBytes) bytes queued") }
+            if counts.armedTimers > Self.quietTimers { left.append("\(counts.armedTimers) timers armed") }
             if counts.receiveMemory > Self.quietReceiveMemory {
                 left.append("\(counts.receiveMemory) bytes of receive memory")
             }

@@ -33,6 +33,7 @@ extension HandlerEnd {
         hasEnded = true
         let channel = context.channel
         session.note(side, "ends", EndPlan.Ending.allCases.firstIndex(of: ending) ?? -1, channel.pendingBytes)
+        if ending != .reset { session.finishes() }
         switch ending {
         case .shutdownOutput:
             isOutputShut = true

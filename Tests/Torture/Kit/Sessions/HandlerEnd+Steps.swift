@@ -64,11 +64,15 @@ extension HandlerEnd {
         checkLimit(session, channel, plan)
     }
 
-    /// A single write may always go beyond the limit, but never many; nor does what was on its way to the loop when it was made.
-    private func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
+    /// A single write may always go beyond the limit, but never many.
+    func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
         guard let limit = profile.hardLimit else { return }
-        let most = limit + max(plan.largest, 1 << 16) + 4096
-        if channel.pendingBytes > most { session.fault("beyond the hard limit", "\(channel.pendingBytes) of \(limit)") }
+        // What is echoed is as large as what came, and what is held back is let go as one.
+        let largest = plan.isEcho || profile.hasScrambler ? max(plan.largest, 1 << 16) : plan.largest
+        let most = max(limit, largest + 4096)
+        // Without what is still on its way from other threads: it is refused when it comes.
+        let queued = Books.queuedBytes(of: channel)
+        if queued > most { session.fault("beyond the hard limit", "\(queued) of \(limit)") }
     }
 
     private func completion(_ range: Range<Int>) -> @Sendable (WriteResult) -> Void {
@@ -212,6 +216,10 @@ extension HandlerEnd {
             session.fault("levels", "writable, and no byte to go")
         }
         let statistics = context.eventLoop.currentStatistics
+        checkBooks(context)
+        if statistics.receiveMemory > session.epoch.receiveMemoryAtMost {
+            session.fault("beyond the receive budget", "\(statistics.receiveMemory)")
+        }
         if statistics.queuedBytes < 0 { session.fault("levels", "\(statistics.queuedBytes) bytes queued on the loop") }
     }
 }

@@ -31,6 +31,8 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     /// Writes that may still be taken back.
     var handles: [(index: Int, handle: WriteHandle)] = []
     var lastSuccess = -1
+    /// What the handlers were last told.
+    private var wasWritable: Bool?
     private var kept: [(buffer: Buffer, sum: UInt64)] = []
     private let lanes = LaneCount()
     private let census = Census.Member(.handlerEnd)
@@ -63,9 +65,14 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     // MARK: From the channel
 
-    func handlerAdded(_ context: ChannelContext) { self.context = context }
+    func handlerAdded(_ context: ChannelContext) {
+        self.context = context
+        Census.watch(context, .context)
+        Census.watch(context.channel, .channel)
+    }
 
     func channelActive(_ context: ChannelContext) {
+        wasWritable = context.channel.isWritable
         if let session {
             session.note(side, "active")
             context.write(Buffer(Hello.bytes(session.id)))
@@ -150,6 +157,13 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         }
     }
 
+    /// What is counted as pending is what is in the queue, and not too much.
+    func checkBooks(_ context: ChannelContext) {
+        guard let session, let plan else { return }
+        if let fault = Books.fault(of: context.channel) { session.fault("pending bytes", fault) }
+        checkLimit(session, context.channel, plan)
+    }
+
     private func checkKept() {
         for (buffer, sum) in kept where Self.sum(buffer) != sum {
             session?.fault("taken bytes changed", "\(buffer.count) bytes")
@@ -161,12 +175,19 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
         session?.note(side, "read complete")
         if random.flip() { context.flush() }
         if random.oneIn(4) { checkKept() }
+        checkBooks(context)
         context.fireChannelReadComplete()
         act()
     }
 
     func channelWritabilityChanged(_ context: ChannelContext) {
-        session?.note(side, "writability", context.channel.isWritable ? 1 : 0, context.channel.pendingBytes)
+        let isWritable = context.channel.isWritable
+        session?.note(side, "writability", isWritable ? 1 : 0, context.channel.pendingBytes)
+        // Handlers in front that write or flush in answer have others told first, and who writes from elsewhere sees more.
+        let isAlone = profile.meddlers == 0 && !profile.hasScrambler && !profile.hasBackPressure && plan?.lanes == 0
+        if isAlone, isWritable == wasWritable { session?.fault("told the writability it had", "\(isWritable)") }
+        wasWritable = isWritable
+        checkBooks(context)
         act()
         context.fireChannelWritabilityChanged()
     }
@@ -174,7 +195,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
     func inputClosed(_ context: ChannelContext) {
         hasInputEnded = true
         session?.note(side, "end of stream")
-        session?.incoming(side).ended(.clean)
+        session?.sawEnd(side)
         act()
         context.fireInputClosed()
         // A stranger that has said all it had to say, or a server that a storm ended before it knew whose connection it was.
@@ -213,6 +234,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     func channelInactive(_ context: ChannelContext) {
         session?.note(side, "inactive")
+        checkBooks(context)
         if let latest, Clock.microseconds > latest {
             session?.fault("a drain went on beyond its limit", "\(Clock.microseconds - latest) us")
         }

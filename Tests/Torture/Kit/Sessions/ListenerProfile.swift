@@ -62,8 +62,8 @@ struct ChannelProfile: Sendable {
         if random.oneIn(3) {
             isTight = true
             let low = random.logarithmic(1, 1 << 15)
-            let high = low * random.between(1, 4)
-            let limit = high * random.between(1, 16)
+            let high = low * (random.flip() ? 1 : random.between(1, 4))
+            let limit = high * (random.flip() ? 1 : random.between(1, 16))
             hardLimit = limit
             options.append(.waterMark(low: .bytes(low), high: .bytes(high), hardLimit: .bytes(limit)))
         } else {
@@ -90,12 +90,14 @@ struct ChannelProfile: Sendable {
         keep(habits)
     }
 
-    /// Of `other` only who takes part, and no options.
+    /// Of `other` only who takes part, and no options but a limit that no session meets.
     init(plain other: ChannelProfile) {
         seed = other.seed
         hasScrambler = other.hasScrambler
         meddlers = other.meddlers
         isZeroCopy = other.isZeroCopy
+        options = [.waterMark(low: .kibibytes(32), high: .kibibytes(64), hardLimit: .mebibytes(256))]
+        if isZeroCopy { options.append(.zeroCopy(from: .kibibytes(32))) }
     }
 
     /// Writes that are told may be missing from the middle of a stream.

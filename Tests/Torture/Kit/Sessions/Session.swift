@@ -57,6 +57,8 @@ final class Session: @unchecked Sendable {
     let holdsWrites: [AtomicFlag]
     private let state = Mutex(State())
     private let lastProgress: Atomic<UInt64>
+    /// One of the two sides has begun an end that its peer may see as the end of a stream.
+    private let hasFinished = AtomicFlag()
     private let census = Census.Member(.session)
 
     init(_ id: UInt64, _ plan: Plan, _ epoch: Epoch, _ listener: ListenerProfile) {
@@ -140,6 +142,19 @@ final class Session: @unchecked Sendable {
     }
 
     // MARK: Ends
+
+    /// A side begins to end its stream, in whatever way that is no reset.
+    func finishes() { hasFinished.set() }
+
+    /// A side sees the end of the other's stream. A reset does not look like that.
+    func sawEnd(_ side: Side) {
+        incoming(side).ended(.clean)
+        let run = epoch.run
+        guard run.setting.isSimulated, isAttached, !hasFinished.value, !run.refusesMemory, !run.losesCompletions,
+            excuses.isDisjoint(with: [.shutdown, .hang])
+        else { return }
+        fault("an end of stream that nobody made", "seen by the \(side)")
+    }
 
     /// Tasks and threads that still do something for the session.
     func workerStarted() { state.withLock { $0.workers += 1 } }

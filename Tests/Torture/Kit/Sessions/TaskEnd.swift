@@ -47,6 +47,7 @@ struct TaskEnd: Sendable {
         let channel = channel
         if profile.hasScrambler { session.holdsWrites[side.rawValue].set() }
         session.hold(side, channel)
+        Census.watch(channel, .channel)
         let census = Census.Member(.work)
         Task.detached { [session, side] in
             await channel.closed()
@@ -73,6 +74,7 @@ struct TaskEnd: Sendable {
         await reading
         session.note(side, "has read")
         session.leave(side)
+        session.finishes()
         if random.flip() { await connection.close(HandlerEnd.patience) } else { channel.close(HandlerEnd.patience) }
         session.workerEnded()
     }
@@ -131,7 +133,11 @@ struct TaskEnd: Sendable {
         }
         session.note(side, "end of stream")
         // It may be the end that this side made.
-        session.incoming(side).ended(session.hasLeft(side) || session.excuses.contains(.shutdown) ? .left : .clean)
+        if session.hasLeft(side) || session.excuses.contains(.shutdown) {
+            session.incoming(side).ended(.left)
+        } else {
+            session.sawEnd(side)
+        }
     }
 
     private func next(_ random: inout Random) async throws -> Buffer? {
@@ -184,6 +190,7 @@ struct TaskEnd: Sendable {
 
     private func end(_ plan: EndPlan, _ random: inout Random) async {
         session.note(side, "ends", EndPlan.Ending.allCases.firstIndex(of: plan.ending) ?? -1, channel.pendingBytes)
+        if plan.ending != .reset { session.finishes() }
         switch plan.ending {
         case .shutdownOutput:
             channel.shutdownOutput()

@@ -29,6 +29,7 @@ struct Campaign: Sendable {
         var cells = SimulatedCells()
         let begin = ContinuousClock.now
         LastEvents.tellWhenStopped()
+        var heap = Heap()
         for seed in seeds {
             var run = SimulatedRun(seed: seed, recipe)
             run.isTraced = isTraced
@@ -37,12 +38,14 @@ struct Campaign: Sendable {
             var problems = outcome.problems
             if isTraced { say(outcome.trace) }
             if isRepeated {
+                run.isScattered = true
                 let again = await run.execute()
                 if isTraced { say("AGAIN\n" + again.trace) }
                 if again.hash != outcome.hash {
                     problems.append("a second run was another: \(outcome.hash), \(again.hash)")
                 }
             }
+            if let leak = heap.look() { problems.append(leak) }
             sessions += outcome.sessions
             elapsed += outcome.elapsed
             cells.add(outcome.cells)

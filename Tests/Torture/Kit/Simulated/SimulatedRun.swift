@@ -11,19 +11,22 @@ struct SimulatedRun: Sendable {
     var habits = Habits.all
     let recipe: Recipe
     var isTraced = false
+    /// Objects of the run lie elsewhere than they would: a run is the same wherever they do.
+    var isScattered = false
 
     init(seed: UInt64, _ recipe: Recipe = Recipe()) {
         self.seed = seed
         self.recipe = recipe
         var random = Random(seed, 0, 21)
         sessions = random.logarithmic(1, 12)
-        concurrent = random.between(1, 4)
+        concurrent = random.oneIn(4) ? sessions : random.between(1, 4)
         engine = random.flip() ? .uring : .epoll
         weather = Weather(seed: seed)
+        habits = Habits.draw(&random)
         if let limit = recipe.concurrent { concurrent = limit }
         if let parts = recipe.parts {
             weather.keep(parts)
-            habits = Habits(Habits.names.filter { parts.contains($0.name) }.map(\.habit))
+            habits.formIntersection(Habits(Habits.names.filter { parts.contains($0.name) }.map(\.habit)))
         }
     }
 
@@ -61,6 +64,8 @@ struct SimulatedRun: Sendable {
     }
 
     private func body(_ network: SimulatedNetwork, _ report: Report) async -> Outcome {
+        let scattered = isScattered ? Scattered() : nil
+        defer { withExtendedLifetime(scattered) {} }
         let servers = network.addHost("servers")
         let clients = network.addHost("clients")
         var options = Options([])
@@ -90,6 +95,8 @@ struct SimulatedRun: Sendable {
         }
         while !ended.value {
             await Clock.sleep(.milliseconds(500))
+            // The network has given the run up.
+            if Task.isCancelled { return outcome(network, run, report) }
             run.watch()
             // What is still there has had its weather.
             if network.elapsed > .seconds(30) { raging.cancel() }

@@ -24,8 +24,8 @@ struct Weather: Sendable {
         Kind(name: "ending multishots", isStorm: false, most: 0.5) { $0.endingMultishots = $1 },
         Kind(name: "missing buffers", isStorm: false, most: 0.5) { $0.missingBuffers = $1 },
         Kind(name: "interrupted waits", isStorm: false, most: 0.3) { $0.interruptedWaits = $1 },
-        Kind(name: "refused submissions", isStorm: false, most: 0.3) { $0.refusedSubmissions = $1 },
-        Kind(name: "partial submissions", isStorm: false, most: 0.5) { $0.partialSubmissions = $1 },
+        Kind(name: "refused submissions", isStorm: false, most: 0.3, isRare: true) { $0.refusedSubmissions = $1 },
+        Kind(name: "partial submissions", isStorm: false, most: 0.5, isRare: true) { $0.partialSubmissions = $1 },
         Kind(name: "wakes for nothing", isStorm: false, most: 0.5) { $0.wakesForNothing = $1 },
         Kind(name: "late notifications", isStorm: false, most: 0.5, isRare: true) { $0.lateNotifications = $1 },
         Kind(name: "copies", isStorm: false, most: 0.9) { $0.copies = $1 },
@@ -39,7 +39,7 @@ struct Weather: Sendable {
         Kind(name: "failing connects", isStorm: true, most: 0.5, isRare: true) { $0.failingConnects = $1 },
         Kind(name: "failing allocations", isStorm: true, most: 0.01) { $0.failingAllocations = $1 },
         Kind(name: "resets", isStorm: true, most: 0.01) { $0.resets = $1 },
-        Kind(name: "dropped completions", isStorm: true, most: 0.003, isRare: true) { $0.droppedCompletions = $1 },
+        Kind(name: "dropped completions", isStorm: true, most: 0.01, isRare: true) { $0.droppedCompletions = $1 },
         Kind(name: "overflowing queues", isStorm: true, most: 0.1) { $0.overflowingQueues = $1 },
         Kind(name: "failing binds", isStorm: true, most: 0.5, isRare: true) { $0.failingBinds = $1 },
         Kind(name: "failing set-ups", isStorm: true, most: 0.5, isRare: true) { $0.failingSetUps = $1 },
@@ -60,7 +60,7 @@ struct Weather: Sendable {
     var parts: [Double]
     var catastrophes: [Catastrophe]
     /// The network goes on between two calls of a program.
-    private var callsTakeTime = true
+    private var callsTakeTime: Double
     private let random: Random
 
     private static let time = "time between calls"
@@ -91,12 +91,13 @@ struct Weather: Sendable {
         }
         // Nothing is sent in vain where everything arrives.
         if has("ending tries"), !catastrophes.contains(.partition) { catastrophes.append(.partition) }
+        callsTakeTime = random.oneIn(3) ? 0.5 : 1 / 16
     }
 
     var faults: SimulatedFaults {
         var faults = SimulatedFaults()
         for (kind, part) in zip(Self.kinds, parts) { kind.set(&faults, part) }
-        faults.callsThatTakeTime = callsTakeTime ? 1 / 16 : 0
+        faults.callsThatTakeTime = callsTakeTime
         return faults
     }
 
@@ -119,7 +120,7 @@ struct Weather: Sendable {
 
     var names: [String] {
         zip(Self.kinds, parts).compactMap { $1 > 0 ? $0.name : nil } + catastrophes.map { "\($0)" }
-            + (callsTakeTime ? [Self.time] : [])
+            + (callsTakeTime > 0 ? [Self.time] : [])
     }
 
     static let allNames = Set(kinds.map(\.name) + Catastrophe.allCases.map { "\($0)" } + [time])
@@ -128,7 +129,7 @@ struct Weather: Sendable {
     mutating func keep(_ names: [String]) {
         for (index, kind) in Self.kinds.enumerated() where !names.contains(kind.name) { parts[index] = 0 }
         catastrophes.removeAll { !names.contains("\($0)") }
-        callsTakeTime = names.contains(Self.time)
+        if !names.contains(Self.time) { callsTakeTime = 0 }
         let storms = zip(Self.kinds, parts).contains { $0.isStorm && $1 > 0 }
         isStormy = storms || catastrophes.contains(.resets)
     }
