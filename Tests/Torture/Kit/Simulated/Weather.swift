@@ -85,13 +85,13 @@ struct Weather: Sendable {
             parts[setUps] = 0
         }
         catastrophes = []
+        callsTakeTime = random.oneIn(3) ? 0.5 : 1 / 16
         self.random = Random(random.next())
         for catastrophe in Catastrophe.allCases where !isCalm && random.oneIn(4) {
             if catastrophe != .resets || isStormy { catastrophes.append(catastrophe) }
         }
         // Nothing is sent in vain where everything arrives.
         if has("ending tries"), !catastrophes.contains(.partition) { catastrophes.append(.partition) }
-        callsTakeTime = random.oneIn(3) ? 0.5 : 1 / 16
     }
 
     var faults: SimulatedFaults {
