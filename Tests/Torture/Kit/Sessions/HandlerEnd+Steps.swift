@@ -67,8 +67,9 @@ extension HandlerEnd {
     /// A single write may always go beyond the limit, but never many.
     func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
         guard let limit = profile.hardLimit else { return }
-        // What is echoed is as large as what came, and what is held back is let go as one.
-        let largest = plan.isEcho || profile.hasScrambler ? max(plan.largest, 1 << 16) : plan.largest
+        // What is echoed is as large as what came, and of what is held back four are let go as one.
+        let echoed = plan.isEcho || profile.hasScrambler ? max(plan.largest, 1 << 16) : plan.largest
+        let largest = profile.hasScrambler ? 4 * echoed : echoed
         let most = max(limit, largest + 4096)
         // Without what is still on its way from other threads: it is refused when it comes.
         let queued = Books.queuedBytes(of: channel)

@@ -205,8 +205,7 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     func errorCaught(_ context: ChannelContext, _ error: any Error) {
         if let session, let error = error as? TransportError {
-            session.note(side, "error", Int(error.code.rawValue), Int(error.errno))
-            session.incoming(side).ended(.broken)
+            session.noteError(side, error)
             switch error.code {
             case .outboundQueueFull, .loopBudgetExhausted: session.excuse(side, .overflow)
             case .system where error.call == .pread: session.excuse(side, .unreadable)

@@ -138,9 +138,9 @@ final class Run: @unchecked Sendable {
             }
             // Time to look at its sockets in between.
             switch count {
-            case 1 where losesPackets && session.mayHaveLostItsReset: session.abort()
+            case 1 where session.mayHaveLostItsReset: session.abort()
             // Ended by force, and there all the same.
-            case 2 where losesPackets && session.mayHaveLostItsReset: session.hang()
+            case 2 where session.mayHaveLostItsReset: session.hang()
             case 1: session.hang()
             case 3: session.abort()
             case 3 + options.patience: session.giveUp()

@@ -1,3 +1,4 @@
+import Glibc
 import SwiftTransport
 import Synchronization
 
@@ -56,6 +57,8 @@ final class Session: @unchecked Sendable {
     /// Whether a handler may hold the writes of a side back.
     let holdsWrites: [AtomicFlag]
     private let state = Mutex(State())
+    /// A kernel gave the connection up for its silence, and tells nobody.
+    private let hasTimedOut = AtomicFlag()
     private let lastProgress: Atomic<UInt64>
     /// One of the two sides has begun an end that its peer may see as the end of a stream.
     private let hasFinished = AtomicFlag()
@@ -93,6 +96,13 @@ final class Session: @unchecked Sendable {
     var excuses: Excuses {
         let own = state.withLock { $0.excuses }.union(epoch.run.isStormy ? .storm : [])
         return epoch.isShuttingDown || listener.isLeaving.value ? own.union(.shutdown) : own
+    }
+
+    /// Something failed on this side.
+    func noteError(_ side: Side, _ error: TransportError) {
+        note(side, "error", Int(error.code.rawValue), Int(error.errno))
+        incoming(side).ended(.broken)
+        if error.errno == ETIMEDOUT { hasTimedOut.set() }
     }
 
     /// This side will not look at what still comes in.
@@ -236,7 +246,13 @@ final class Session: @unchecked Sendable {
     // MARK: Watching
 
     /// One side ended with a reset, and the other does not seem to know.
-    var mayHaveLostItsReset: Bool { !excuses.isEmpty || isOver(.client) != isOver(.server) }
+    var mayHaveLostItsReset: Bool {
+        if hasTimedOut.value { return true }
+        let oneIsOver = isOver(.client) != isOver(.server)
+        // In storms channels have time limits, and a kernel that gives up what was closed already tells neither side.
+        if epoch.run.isStormy, oneIsOver { return true }
+        return epoch.run.losesPackets && (!excuses.isEmpty || oneIsOver)
+    }
 
     var idleMicroseconds: UInt64 {
         let now = Clock.microseconds

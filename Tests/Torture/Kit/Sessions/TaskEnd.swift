@@ -39,6 +39,9 @@ struct TaskEnd: Sendable {
         } catch {
             session.note(side, "hello failed", Int(error.code.rawValue))
             if !session.explains(error, on: side) { session.fault("error without cause", "hello: \(error)") }
+            // Nobody would ever know whose connection it is.
+            session.leave(side)
+            channel.close(.reset)
         }
         await run()
     }
@@ -121,8 +124,7 @@ struct TaskEnd: Sendable {
                 guard let bytes = try await next(&random) else { break }
                 try await take(bytes, plan, &random)
             } catch let error as TransportError {
-                session.note(side, "error", Int(error.code.rawValue), Int(error.errno))
-                session.incoming(side).ended(.broken)
+                session.noteError(side, error)
                 if error.code != .cancelled, !session.explains(error, on: side) {
                     session.fault("error without cause", "\(error)")
                 }
