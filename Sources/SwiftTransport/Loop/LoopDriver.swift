@@ -38,13 +38,15 @@ package final class LoopDriver {
 /// A loop that somebody else gives its turns.
 package final class SteppedLoop {
     package let loop: EventLoop
-    private var turns = EventLoop.Turns()
+    private var turns: EventLoop.Turns
     /// Its last turn is over; nothing of it is left.
     package private(set) var hasFinished = false
 
     /// Makes and starts a loop.
     package init(index: Int, options: LoopOptions) throws(TransportError) {
         loop = try EventLoop(index: index, options: options)
+        // Behind what may fail: nobody would give their memory back.
+        turns = EventLoop.Turns()
         ct_loop_enter(loop.core, loop.context)
         defer { ct_loop_leave(loop.core) }
         try loop.start()
