@@ -78,10 +78,13 @@ static sim_socket *socket_of(const sim_request *request) { return (sim_socket *)
 // ---------------------------------------------------------------------------------------------------------- what they do
 
 static void run_poll(sim_world *world, sim_request *request) {
+    uint32_t bits = request->wants;
+    if (request->file->kind == SIM_SOCKET) bits &= sim_file_readiness(world, request->file);
+    if (bits == 0) return;
     bool more = !sim_chance(world, world->faults.multishot_ends);
     told(world, request, 0, more ? SIM_MORE : SIM_LAST);
-    if (more) sim_ring_complete(world, request->ring, request->entry.user_data, EPOLLIN, IORING_CQE_F_MORE);
-    else finish(world, request, EPOLLIN, 0);
+    if (more) sim_ring_complete(world, request->ring, request->entry.user_data, (int32_t)bits, IORING_CQE_F_MORE);
+    else finish(world, request, (int32_t)bits, 0);
 }
 
 static void run_accept(sim_world *world, sim_request *request) {
@@ -253,9 +256,10 @@ void sim_request_run(sim_world *world, sim_request *request) {
 
 // ------------------------------------------------------------------------------------------------------------- beginning
 
-static uint32_t wanted_bits(const struct io_uring_sqe *entry) {
+static uint32_t wanted_bits(const sim_file *file, const struct io_uring_sqe *entry) {
     switch (entry->opcode) {
-    case IORING_OP_POLL_ADD:
+    // Of sockets also what nobody asked for, as io_uring polls.
+    case IORING_OP_POLL_ADD: return file->kind == SIM_SOCKET ? entry->poll32_events | EPOLLERR | EPOLLHUP | EPOLLRDHUP : EPOLLIN;
     case IORING_OP_ACCEPT: return EPOLLIN;
     case IORING_OP_RECV: return EPOLLIN | EPOLLRDHUP;
     default: return EPOLLOUT;
@@ -333,7 +337,7 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
     }
     sim_request *request = sim_calloc(1, sizeof *request);
     if (!request) abort();
-    *request = (sim_request){.ring = ring, .file = file, .entry = *entry, .wants = wanted_bits(entry)};
+    *request = (sim_request){.ring = ring, .file = file, .entry = *entry, .wants = wanted_bits(file, entry)};
     attach(ring, request);
     // Not of zero-copy sends: their sockets live on in the program for a while.
     if (file->kind == SIM_SOCKET && entry->opcode == IORING_OP_RECV) {
@@ -342,7 +346,7 @@ void sim_request_begin(sim_world *world, sim_ring *ring, const struct io_uring_s
     }
     switch (entry->opcode) {
     case IORING_OP_POLL_ADD:
-        if (sim_file_readiness(world, file) & EPOLLIN) sim_request_list(request);
+        if (sim_file_readiness(world, file) & request->wants) sim_request_list(request);
         break;
     case IORING_OP_ACCEPT: run_accept(world, request); break;
     case IORING_OP_RECV:

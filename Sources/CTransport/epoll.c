@@ -78,12 +78,6 @@ static int epoll_enter(ct_epoll *e, uint64_t timeout) {
     return epoll_wait(e->fd, e->edges, CT_EPOLL_EVENTS, timeout == CT_FOREVER ? -1 : (int)millis);
 }
 
-static int socket_error(int fd) {
-    int error = 0;
-    socklen_t length = sizeof error;
-    return sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
-}
-
 static void epoll_note(ct_loop *loop, const struct epoll_event *edge) {
     uint64_t token = edge->data.u64;
     if (ct_token_operation(token) == CT_OP_WAKE) {
@@ -103,7 +97,7 @@ static void epoll_note(ct_loop *loop, const struct epoll_event *edge) {
     if (edge->events & (EPOLLOUT | over)) {
         slot->epoll.readiness |= CT_WRITABLE;
         if (slot->connects_in_flight && !(slot->epoll.readiness & CT_CONNECTED))
-            ct_epoll_connect_ended(loop, slot, socket_error(slot->fd));
+            ct_epoll_connect_ended(loop, slot, ct_socket_take_error(slot->fd));
         if (slot->sends_in_flight && !(slot->epoll.readiness & CT_SENT)) ct_epoll_send_ended(loop, slot, -EAGAIN);
     }
     if (ct_epoll_ready_wanted(slot)) ct_epoll_ready_append(loop, slot);

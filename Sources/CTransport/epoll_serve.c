@@ -109,6 +109,23 @@ static uint32_t epoll_serve_receive(ct_loop *loop, ct_slot *slot, ct_event *even
     return count;
 }
 
+// See ct_loss_watch(): a read would tell of the end of the stream again, and only of that.
+static uint32_t epoll_serve_loss(ct_loop *loop, ct_slot *slot, ct_event *event) {
+    // The next edge says when to look again.
+    slot->epoll.readiness &= (uint8_t)~(CT_READABLE | CT_HANGUP);
+    if (slot->state == CT_SLOT_CLOSING) {
+        receive_ended(loop, slot);
+        return 0;
+    }
+    int error = ct_socket_take_error(slot->fd);
+    if (error == 0) error = slot->lost;
+    if (error == 0) return 0;
+    slot->receive_wanted = false;
+    receive_ended(loop, slot);
+    *event = (ct_event){.kind = CT_EVENT_RECEIVE, .context = slot->context, .result = -error};
+    return 1;
+}
+
 static uint32_t epoll_serve_accept(ct_loop *loop, ct_slot *slot, ct_event *events, uint32_t capacity) {
     uint32_t count = 0;
     for (uint32_t tries = 0; tries < CT_ACCEPTS_PER_TURN && count < capacity; tries++) {
@@ -170,6 +187,7 @@ static uint32_t epoll_serve_slot(ct_loop *loop, ct_slot *slot, ct_event *events,
     if ((slot->epoll.readiness & CT_SENT) && count < capacity) events[count++] = epoll_send_event(loop, slot);
     if (!(slot->epoll.readiness & CT_READABLE) || count == capacity) return count;
     if (slot->accepts_in_flight) count += epoll_serve_accept(loop, slot, events + count, capacity - count);
+    else if (slot->receive_armed && ct_unlikely(slot->watches_loss)) count += epoll_serve_loss(loop, slot, events + count);
     else if (slot->receive_armed) count += epoll_serve_receive(loop, slot, events + count, capacity - count);
     return count;
 }

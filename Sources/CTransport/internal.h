@@ -234,6 +234,8 @@ void ct_socket_disconnect(int fd);
 // Whether bytes have been received and not read. Then a socket that closes must not have its input shut before they are read
 // away: its window would never open again, and a peer that waits for it would hear nothing until the kernel gives up.
 bool ct_socket_has_input(int fd);
+// The error that the kernel tells once (SO_ERROR); 0 for none.
+int ct_socket_take_error(int fd);
 
 // A loop's thread has a jemalloc arena of its own while the loop runs, so that the flag-free fast path needs no arena
 // argument per call (TCACHE_NONE costs twelve times as much). Where none is to be had the thread keeps the one it has.

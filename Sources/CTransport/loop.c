@@ -242,6 +242,14 @@ void ct_receive_stop(ct_loop *loop, ct_slot *slot) {
     loop->engine->receive_stop(loop, slot);
 }
 
+int ct_loss_watch(ct_loop *loop, ct_slot *slot) {
+    ct_assert_on_loop(loop);
+    if (slot->state != CT_SLOT_OPEN) return -ENOTCONN;
+    // Who was handed the end may have started a receive again meanwhile: that one meets the end again, and then watches.
+    slot->watches_loss = slot->receive_wanted = true;
+    return loop->engine->receive(loop, slot);
+}
+
 static int loop_send(
     ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count, bool zero_copy, uint16_t tag) {
     ct_assert_on_loop(loop);

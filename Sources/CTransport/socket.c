@@ -65,6 +65,12 @@ bool ct_socket_has_input(int fd) {
     return sys_ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
+int ct_socket_take_error(int fd) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    return sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
 int ct_socket_send(int fd, const struct iovec *vectors, uint32_t count) {
     ssize_t sent = sys_sendmsg(fd, vectors, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent >= 0 ? (int)sent : -errno;

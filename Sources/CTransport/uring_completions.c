@@ -32,10 +32,34 @@ static void uring_check_end(ct_loop *loop, ct_slot *slot) {
     if (sys_poll_now(&look) > 0) ct_uring_receive_stop(loop, slot);
 }
 
+// What is in flight of a slot that watches for the loss of its connection is a poll, or a receive that was there before:
+// see ct_uring_receive().
+static bool uring_polled(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
+    bool more = cqe->flags & IORING_CQE_F_MORE;
+    bool wanted = slot->state == CT_SLOT_OPEN && slot->receive_wanted;
+    bool interrupted = cqe->res == -ECANCELED || cqe->res == -EINTR || cqe->res == -EAGAIN || cqe->res == -ENOBUFS;
+    int error = cqe->res < 0 && !interrupted ? -cqe->res : 0;
+    if (wanted && cqe->res > 0 && (cqe->res & (POLLERR | POLLHUP))) error = ct_socket_take_error(slot->fd);
+    if (error == 0) error = slot->lost;
+    if (!more) slot->receive_armed = slot->uring.receive_cancelling = false;
+    bool lost = wanted && error != 0;
+    if (lost) slot->receive_wanted = false;
+    if (lost && more) ct_uring_receive_stop(loop, slot);
+    if (wanted && !lost && !more) {
+        loop->statistics.receive_rearms++;
+        ct_uring_receive(loop, slot);
+    }
+    if (!more) ct_slot_operation_ended(loop, slot);
+    event->kind = CT_EVENT_RECEIVE;
+    event->result = -error;
+    return lost;
+}
+
 static bool uring_received(ct_loop *loop, ct_slot *slot, const struct io_uring_cqe *cqe, ct_event *event) {
     bool more = cqe->flags & IORING_CQE_F_MORE;
     int32_t result = cqe->res;
     ct_assert(slot->receive_armed);
+    if (ct_unlikely(slot->watches_loss)) return uring_polled(loop, slot, cqe, event);
     if (ct_unlikely(result == 0)) result = -(int32_t)slot->lost;
     if (!more) slot->receive_armed = slot->uring.receive_cancelling = false;
     if (cqe->flags & IORING_CQE_F_BUFFER) ct_uring_place_bytes(loop, cqe, event);

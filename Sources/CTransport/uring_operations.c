@@ -76,6 +76,15 @@ int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
         ct_uring_later(loop, slot, CT_LATER_RECEIVE);
         return 0;
     }
+    if (ct_unlikely(slot->watches_loss)) {
+        // A receive would tell of the end of the stream again, and only of that. Errors are always polled for; so is that end, which is told at
+        // once and then no more, because a multishot poll tells of changes.
+        io_uring_prep_poll_multishot(sqe, slot->fd, 0);
+        io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
+        slot->receive_armed = true;
+        slot->uring.receive_cancelling = false;
+        return 0;
+    }
     if (ct_unlikely(uring_one_shot(slot))) io_uring_prep_recv(sqe, slot->fd, NULL, 0, 0);
     else io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
     sqe->ioprio |= CT_IORING_RECVSEND_POLL_FIRST;
@@ -167,6 +176,8 @@ void ct_uring_interrupt(ct_loop *loop, ct_slot *slot) {
     if (slot->accepts_in_flight) ct_uring_cancel(loop, slot, CT_OP_ACCEPT);
     if (slot->connects_in_flight) ct_uring_cancel(loop, slot, CT_OP_CONNECT);
     if (slot->listener) return;
+    // A poll goes on whatever it sees.
+    if (slot->watches_loss) ct_uring_receive_stop(loop, slot);
     // shutdown(2) is flat in cost and sends the FIN; a cancel walks a list. It fails when the peer has reset already.
     // A reset must not be preceded by a FIN. With bytes unread the input stays open while they are read away (slot.c).
     bool unread = !slot->reset && ct_socket_has_input(slot->fd);

@@ -71,6 +71,64 @@ import Testing
         }
     }
 
+    /// Behind the end the loss of the connection is told once, whether it comes later or was there before the watch began.
+    @Test(arguments: Engine.available)
+    func aLossBehindTheEndIsTold(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            for isEarly in [false, true] {
+                let (endpoint, peer) = try loop.connection(.tcp)
+                peer.shutdownOutput()
+                #expect(loop.reaches { endpoint.happenings == [.endOfStream] })
+                if isEarly { peer.reset() }
+                #expect(ct_loss_watch(loop.loop, endpoint.slot) == 0)
+                if !isEarly {
+                    loop.settle()
+                    #expect(endpoint.happenings == [.endOfStream])
+                    peer.reset()
+                }
+                #expect(loop.reaches { endpoint.happenings == [.endOfStream, .receiveFailed(EPIPE)] })
+                loop.settle()
+                #expect(endpoint.happenings.count == 2)
+                #expect(!endpoint.slot.pointee.receive_armed)
+            }
+        }
+    }
+
+    /// A receive that was started again before the watch began meets the end once more, untold, and then watches too.
+    @Test(arguments: Engine.available)
+    func aReceiveInFlightBecomesAWatch(engine: Engine) throws {
+        try withLoop(engine) { loop in
+            let (endpoint, peer) = try loop.connection(.tcp)
+            peer.shutdownOutput()
+            #expect(loop.reaches { endpoint.happenings == [.endOfStream] })
+            #expect(ct_receive_start(loop.loop, endpoint.slot) == 0)
+            #expect(ct_loss_watch(loop.loop, endpoint.slot) == 0)
+            loop.settle()
+            #expect(endpoint.happenings == [.endOfStream])
+            peer.reset()
+            #expect(loop.reaches { endpoint.happenings == [.endOfStream, .receiveFailed(EPIPE)] })
+        }
+    }
+
+    /// What waits for a loss that never comes holds up no close, with our own output ended before or not.
+    @Test(arguments: Engine.available, Transport.allCases)
+    func waitingForALossHoldsUpNoClose(engine: Engine, transport: Transport) throws {
+        try withLoop(engine) { loop in
+            for endsOutput in [false, true] {
+                let (endpoint, peer) = try loop.connection(transport)
+                peer.shutdownOutput()
+                #expect(loop.reaches { endpoint.happenings == [.endOfStream] })
+                #expect(ct_loss_watch(loop.loop, endpoint.slot) == 0)
+                loop.settle()
+                if endsOutput { #expect(ct_socket_shutdown_output(endpoint.slot.pointee.fd) == 0) }
+                loop.settle()
+                ct_slot_close(loop.loop, endpoint.slot)
+                #expect(loop.reaches { endpoint.happenings.last == .closed })
+                #expect(endpoint.happenings == [.endOfStream, .closed])
+            }
+        }
+    }
+
     /// H5: a reset is an error and not an end, after which nothing is armed.
     @Test(arguments: Engine.available)
     func aResetIsAnError(engine: Engine) throws {

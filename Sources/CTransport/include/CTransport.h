@@ -93,6 +93,7 @@ typedef struct ct_slot {
     uint8_t sends_in_flight;    // 0 or 1
     uint8_t accepts_in_flight;  // 0 or 1
     uint8_t connects_in_flight; // 0 or 1
+    bool watches_loss;          // what is received is not bytes any more, but the loss of the connection: see ct_loss_watch()
     uint16_t notifications_in_flight; // zero-copy sends whose memory the kernel still reads
     uint16_t send_tag;          // of the zero-copy send in flight
     uint16_t lost;              // the error by which ct_send_now() learnt of a lost connection: the kernel tells it once
@@ -255,6 +256,9 @@ int ct_accept_start(ct_loop *loop, ct_slot *slot);
 int ct_receive_start(ct_loop *loop, ct_slot *slot);
 // Bytes already on their way may still be delivered; end of stream stays behind them.
 void ct_receive_stop(ct_loop *loop, ct_slot *slot);
+// Behind the end of the stream: from now on a RECEIVE event tells, once and as an error, that the connection is lost after all, which
+// nothing else would tell while nothing is sent.
+int ct_loss_watch(ct_loop *loop, ct_slot *slot);
 // One at a time per slot. The memory must live until the SEND event; the iovec array only during this call.
 int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
 // Zero-copy form: after the SEND event with CT_EVENT_MORE a NOTIFICATION follows, and the memory must live until then. Both

@@ -31,8 +31,12 @@ extension Channel {
 
     private func tellInputEnded() {
         own.first.call(.inputClosed) { $0.handler.inputClosed($0) }
-        guard own.lifecycle.isActive, !configuration.allowsHalfClosure || !own.lifecycle.takesWrites else { return }
-        closeNow(.graceful)
+        guard own.lifecycle.isActive else { return }
+        guard configuration.allowsHalfClosure, own.lifecycle.takesWrites else { return closeNow(.graceful) }
+        // While nothing is sent, nothing else tells that the connection is lost.
+        guard let slot else { return }
+        let result = ct_loss_watch(eventLoop.core, slot)
+        if result < 0 { fail(TransportError(call: .receive, errno: -result)) }
     }
 
     private func flushAndEndOutput() {

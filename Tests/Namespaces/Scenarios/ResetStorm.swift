@@ -4,7 +4,7 @@ extension Scenario {
     static let resetStorm = Scenario("reset storm") { stage in
         let count = stage.size(6_000, short: 420)
         let remote = try stage.subjectBeyond()
-        let (ports, rest) = try remote.serve([("echo", 0), ("pump", 0)])
+        let (ports, rest) = try remote.serve([("echo", 0), ("pump", 0), ("open", 0)])
         var growth = Growth()
         for round in 0..<3 {
             for first in stride(from: 0, to: count, by: 500) {
@@ -31,6 +31,8 @@ private enum Storm: Int, CaseIterable {
     case answered, unread, halfClosed
     /// In the middle of a stream that nobody reads, and there behind the end of what the peer sends.
     case streaming, halfClosedStreaming
+    /// Where the server allows half closure and has nothing to say: nothing but the reset will ever end it.
+    case halfOpen
 
     static func blow(_ remote: Remote, _ ports: [Int], count: Int) throws {
         let before = try remote.counts()[.ended]
@@ -39,7 +41,7 @@ private enum Storm: Int, CaseIterable {
             return (moment, try Peer(remote, port: ports[moment.service]))
         }
         for (moment, peer) in peers where moment.isAnswered { try peer.write(7) }
-        for (moment, peer) in peers where moment == .answered { try peer.expect(7) }
+        for (moment, peer) in peers where moment == .answered || moment == .halfOpen { try peer.expect(7) }
         for (moment, peer) in peers where moment.isHalfClosed { peer.shutdownOutput() }
         // The reset comes behind an end that the server has seen.
         let halfClosed = peers.count { $0.0.isHalfClosed }
@@ -47,15 +49,16 @@ private enum Storm: Int, CaseIterable {
         for (_, peer) in peers { peer.reset() }
     }
 
-    /// Which of the servers: echo, pump.
+    /// Which of the servers: echo, pump, open.
     private var service: Int {
         switch self {
         case .streaming, .halfClosedStreaming: 1
+        case .halfOpen: 2
         default: 0
         }
     }
-    private var isAnswered: Bool { [.answered, .unread, .halfClosed].contains(self) }
-    private var isHalfClosed: Bool { [.halfClosed, .halfClosedStreaming].contains(self) }
+    private var isAnswered: Bool { [.answered, .unread, .halfClosed, .halfOpen].contains(self) }
+    private var isHalfClosed: Bool { [.halfClosed, .halfClosedStreaming, .halfOpen].contains(self) }
 }
 
 /// What a server does when the storm is over.

@@ -4,6 +4,8 @@ import SwiftTransport
 enum Service: String {
     /// Sends back what it gets, and reads no faster than it can send.
     case echo
+    /// The same, and stays open for writing when its peer has ended.
+    case open
     /// Sends so many bytes of the pattern, or without end, and checks that what it gets is the pattern.
     case pump
     /// The same, with little room in the kernel, so that what a peer does not read is here.
@@ -15,7 +17,7 @@ enum Service: String {
 
     func handlers(_ tally: Tally, _ size: Int) -> [any ChannelHandler] {
         switch self {
-        case .echo: [Book(tally), BackPressureHandler(), Echo()]
+        case .echo, .open: [Book(tally), BackPressureHandler(), Echo()]
         case .pump, .trickle, .impatient: [Book(tally), Check(tally), Pump(tally, total: size == 0 ? .max : size)]
         case .sink: [Book(tally), Check(tally)]
         }
@@ -24,6 +26,7 @@ enum Service: String {
     var options: [ChannelOption] {
         switch self {
         case .echo: []
+        case .open: [.allowHalfClosure(true)]
         case .pump: [.waterMark(low: .kibibytes(8), high: .kibibytes(16)), .sendBuffer(.kibibytes(128))]
         case .trickle: [.waterMark(low: .kibibytes(8), high: .kibibytes(16)), .sendBuffer(.kibibytes(8))]
         case .impatient: Service.pump.options + [.userTimeout(.seconds(1))]

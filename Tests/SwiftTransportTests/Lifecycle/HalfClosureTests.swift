@@ -32,6 +32,52 @@ extension Scenarios {
             }
         }
 
+        /// Behind the peer's end nothing comes any more, and nothing is sent: that the connection is lost is told all the same, or
+        /// a channel whose peer is gone would stay for ever. Handlers, and a task, which has half closure without asking for it.
+        @Test(arguments: Engine.allCases) func aResetBehindThePeersEndIsTold(_ engine: Engine) async throws {
+            let place = Place(engine: engine, network: .tcp)
+            try await withGroup(engine) { group in
+                for _ in 0..<20 {
+                    let log = Watched(Recording())
+                    let (channel, peer) = try await group.connection(place, .allowHalfClosure(true)) {
+                        [RecordingHandler(log)]
+                    }
+                    try await blocking { peer.shutdownOutput() }
+                    try await log.wait(for: "the peer's end") { $0.events.last == .inputClosed }
+                    try await blocking { peer.reset() }
+                    await channel.closed()
+                    let end = log.value
+                    #expect(end.count(of: .error(.connectionLost)) == 1)
+                    #expect(
+                        end.rounds == [.added, .active, .inputClosed, .error(.connectionLost), .inactive, .removed])
+                }
+            }
+        }
+
+        @Test(arguments: Engine.allCases) func aTaskWhosePeerIsGoneIsCancelled(_ engine: Engine) async throws {
+            try await withGroup(engine) { group in
+                let events = Watched<[String]>([])
+                let server = try await ServerBootstrap(group: group)
+                    .serve { connection in
+                        for try await _ in connection.inbound {}
+                        events.update { $0.append("works") }
+                        // Longer than any patience: it ends because it is cancelled.
+                        do { try await Task.sleep(for: .seconds(3600)) } catch {
+                            events.update { $0.append("cancelled") }
+                        }
+                    }
+                    .bind(to: SocketAddress(host: "127.0.0.1", port: 0))
+                let peer = try await blocking {
+                    let peer = try RawSocket.connect(to: server.localAddress)
+                    peer.shutdownOutput()
+                    return peer
+                }
+                try await events.wait(for: "the question") { $0 == ["works"] }
+                try await blocking { peer.reset() }
+                try await events.wait(for: "the cancellation") { $0 == ["works", "cancelled"] }
+            }
+        }
+
         /// Without it (the default) the channel sends what is queued and closes by itself.
         @Test(arguments: Place.all) func byDefaultThePeersEndEndsTheChannel(_ place: Place) async throws {
             try await withGroup(place.engine) { group in
