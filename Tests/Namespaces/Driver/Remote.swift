@@ -85,14 +85,21 @@ final class Remote {
         return words.count > 1 ? (Int(words[1]) ?? 0) * Int(getpagesize()) : 0
     }
 
-    /// What its open descriptors are.
+    /// How many descriptors are open.
+    var descriptorCount: Int { openDescriptors.count }
+
+    /// What its open descriptors are, but for timers: Swift's runtime makes those when it likes, and the library has none.
     var descriptors: [String] {
+        openDescriptors.map { Lines.target(of: "/proc/\(process)/fd/\($0)") }.filter { $0 != "anon_inode:[timerfd]" }
+    }
+
+    private var openDescriptors: [String] {
         guard let folder = opendir("/proc/\(process)/fd") else { return [] }
         defer { closedir(folder) }
         var names: [String] = []
         while let entry = readdir(folder) {
             let name = withUnsafePointer(to: &entry.pointee.d_name.0) { String(cString: $0) }
-            if name.first != "." { names.append(Lines.target(of: "/proc/\(process)/fd/\(name)")) }
+            if name.first != "." { names.append(name) }
         }
         return names
     }
