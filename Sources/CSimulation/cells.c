@@ -73,7 +73,7 @@ static const struct {
                       {SIM_DONE, SIM_PART, ETIME, SIM_EARLY, EINTR, EAGAIN, ENOMEM, EBUSY, EBADR},
                       {EAGAIN, ENOMEM, EBUSY}},
     [SIM_ON_COMPLETION] = {"completion", {SIM_DONE, SIM_KEPT, SIM_DROPPED, SIM_STALE}},
-    [SIM_ON_URING_POLL] = {"POLL_ADD", {SIM_MORE, SIM_LAST}},
+    [SIM_ON_URING_POLL] = {"POLL_ADD", {SIM_MORE, SIM_LAST, ECANCELED, EINTR}},
     [SIM_ON_URING_ACCEPT] = {"ACCEPT",
                              {SIM_MORE, SIM_LAST, SIM_NO_FILE, ENOBUFS, ECONNABORTED, EPERM, ECANCELED, EINTR},
                              {SIM_NO_FILE, ENOBUFS, ECONNABORTED, EPERM},
