@@ -46,6 +46,7 @@ test: dependencies
 	swift test -c release -Xswiftc -enable-testing --filter 'AllocationTests|ReferenceCountTests|MisuseTests' \
 		--scratch-path .build-release
 	.build-release/release/torture --seeds 1-2000 --repeated yes --shrink yes
+	.build-release/release/torture --pinned Tests/Torture/Seeds
 	@Scripts/dependencies namespaces
 	.build-release/release/namespaces --short yes
 
@@ -123,6 +124,7 @@ sim: dependencies
 # Whether they find what is wrong: bugs planted on purpose, 2,000 seeds for each at most.
 .PHONY: sim-mutants
 sim-mutants: dependencies
+	Scripts/planted pinned
 	Scripts/planted
 
 torture: dependencies

@@ -22,6 +22,8 @@ struct Options: Sendable {
     var crowd: Int?
     /// What happened is printed, whatever it was.
     var isTraced = false
+    /// Seeds of a file, in simulated networks, each twice.
+    var pinned: String?
     /// Looks for a smaller run that fails as a bad one does.
     var shrinks = false
     /// The sessions that run, by number; `nil`: all.
@@ -44,6 +46,7 @@ struct Options: Sendable {
           --patience    seconds without progress after which a session hangs (30)
           --seeds       A-B: that many runs in simulated networks instead, one for each seed
           --repeated    yes: each of them twice, and both must be the same
+          --pinned      FILE: the seeds in it, the second word of each line, each twice
           --trace       yes: what happened is printed
           --cells       yes: what the simulated kernels said to each operation, and how often, is printed
           --first       yes: the first bad run is the last
@@ -73,6 +76,7 @@ struct Options: Sendable {
                 seeds = first...last
             case ("--repeated", _, _) where ["yes", "no"].contains(value): isRepeated = value == "yes"
             case ("--first", _, _) where value == "yes": endsAtFirst = true
+            case ("--pinned", _, _): pinned = value
             case ("--shrink", _, _) where ["yes", "no"].contains(value): shrinks = value == "yes"
             case ("--only", _, _):
                 let numbers = value.split(separator: ",").map { UInt64($0) }

@@ -19,6 +19,10 @@ public enum Torture {
                     endsAtFirst: options.endsAtFirst, tellsCells: options.tellsCells
                 ).execute().rawValue)
         }
+        if let pinned = options.pinned {
+            SimulatedNetwork.speakAtCrashes()
+            exit(await Pinned.execute(pinned) ? 0 : 1)
+        }
         if let crowd = options.crowd {
             var isClean = true
             for engine in options.engines { isClean = await Crowd(count: crowd, engine: engine).execute() && isClean }

@@ -28,7 +28,7 @@ final class Epoch: @unchecked Sendable {
     /// Receive memory that a quiet loop keeps: what the kernel is lent, and some spare.
     private static let quietReceiveMemory: UInt64 = 4 << 20
     /// Listeners that wait for a descriptor have one.
-    private static let quietTimers: UInt64 = 8
+    private static let quietTimers: UInt64 = 32
 
     /// What a loop may have of it in any case.
     private(set) var receiveMemoryAtMost: UInt64 = 0

@@ -61,16 +61,20 @@ extension HandlerEnd {
                 context.write(Piece.buffer(phase, count, &random), promise: .callback(completion(range))))
         }
         if mayWrite, channel.isActive, !profile.hasScrambler { stream.accepted(range) }
-        checkLimit(session, channel, plan)
+        checkLimit(session, channel)
     }
 
     /// A single write may always go beyond the limit, but never many.
-    func checkLimit(_ session: Session, _ channel: Channel, _ plan: EndPlan) {
-        guard let limit = profile.hardLimit else { return }
-        // What is echoed is as large as what came, and of what is held back four are let go as one.
-        let echoed = plan.isEcho || profile.hasScrambler ? max(plan.largest, 1 << 16) : plan.largest
-        let largest = profile.hasScrambler ? 4 * echoed : echoed
-        let most = max(limit, largest + 4096)
+    func checkLimit(_ session: Session, _ channel: Channel) {
+        guard profile.isTight else { return }
+        // A change of the marks may have raised it: it is never below the high one.
+        let limit = channel.waterMark.hardLimit.bytes
+        // Of what is held back four are let go as one; who connects begins with a greeting.
+        let one = max(session.outgoing(side).largest, Hello.length)
+        let largest = profile.hasScrambler ? 4 * max(one, 1 << 16) : one
+        // What of a write has gone without a copy counts anew when the rest has gone.
+        let anew = profile.isZeroCopy ? largest : 0
+        let most = max(limit, largest + WaterMark.entryOverhead.bytes) + anew
         // Without what is still on its way from other threads: it is refused when it comes.
         let queued = Books.queuedBytes(of: channel)
         if queued > most { session.fault("beyond the hard limit", "\(queued) of \(limit)") }

@@ -159,9 +159,9 @@ final class HandlerEnd: ChannelHandler, @unchecked Sendable {
 
     /// What is counted as pending is what is in the queue, and not too much.
     func checkBooks(_ context: ChannelContext) {
-        guard let session, let plan else { return }
+        guard let session else { return }
         if let fault = Books.fault(of: context.channel) { session.fault("pending bytes", fault) }
-        checkLimit(session, context.channel, plan)
+        checkLimit(session, context.channel)
     }
 
     private func checkKept() {

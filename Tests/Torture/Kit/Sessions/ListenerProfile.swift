@@ -38,8 +38,6 @@ struct ChannelProfile: Sendable {
     var meddlers = 0
     var allowsHalfClosure = false
     var isZeroCopy = false
-    /// The bytes that may be pending, in a channel that is tight.
-    var hardLimit: Int?
     var options: [ChannelOption] = []
     /// What the handlers draw from: all channels of a profile the same.
     var seed: UInt64 = 0
@@ -61,10 +59,9 @@ struct ChannelProfile: Sendable {
     init(_ random: inout Random, _ habits: Habits, isStormy: Bool) {
         if random.oneIn(3) {
             isTight = true
-            let low = random.logarithmic(1, 1 << 15)
+            let low = random.flip() ? random.logarithmic(256, 4096) : random.logarithmic(1, 1 << 15)
             let high = low * (random.flip() ? 1 : random.between(1, 4))
-            let limit = high * (random.flip() ? 1 : random.between(1, 16))
-            hardLimit = limit
+            let limit = high * random.between(1, random.flip() ? 3 : 16)
             options.append(.waterMark(low: .bytes(low), high: .bytes(high), hardLimit: .bytes(limit)))
         } else {
             let low = random.logarithmic(1, 1 << 16)

@@ -103,6 +103,8 @@ final class Session: @unchecked Sendable {
         note(side, "error", Int(error.code.rawValue), Int(error.errno))
         incoming(side).ended(.broken)
         if error.errno == ETIMEDOUT { hasTimedOut.set() }
+        // What is wrong on this side only ends the channel, and with it the stream.
+        if ![ECONNRESET, ETIMEDOUT, EPIPE].contains(error.errno) { finishes() }
     }
 
     /// This side will not look at what still comes in.

@@ -55,6 +55,8 @@ final class Stream: Sendable {
         var offset: Int32 = 0
         var undecided: [UInt8] = []
         var received = 0
+        /// Bytes of the largest write.
+        var largest = 0
         var end = End.open
         var isBroken = false
     }
@@ -70,6 +72,7 @@ final class Stream: Sendable {
     }
 
     var received: Int { state.withLock { $0.received } }
+    var largest: Int { state.withLock { $0.largest } }
     /// Its reader has met the end, or has left.
     var hasEnded: Bool { state.withLock { $0.end != .open } }
 
@@ -80,6 +83,7 @@ final class Stream: Sendable {
         precondition(count > 0 && (count >= Self.markLength || !(hasLanes || isRemovable)))
         return state.withLock { state in
             let index = state.entries.count
+            state.largest = max(state.largest, count)
             // All phases of a stream differ, because their number is a prime.
             let phase = (base + index * 7_919) % Pattern.phases
             state.append(
@@ -95,6 +99,7 @@ final class Stream: Sendable {
     func issue(_ segments: [Segment], isTold: Bool) -> Range<Int> {
         state.withLock { state in
             let first = state.entries.count
+            state.largest = max(state.largest, segments.reduce(0) { $0 + $1.count })
             for segment in segments {
                 state.append(
                     Entry(

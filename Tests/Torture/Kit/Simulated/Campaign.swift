@@ -28,7 +28,6 @@ struct Campaign: Sendable {
         var sum = (packets: 0, calls: 0, faults: 0, resets: 0, bytes: 0)
         var cells = SimulatedCells()
         let begin = ContinuousClock.now
-        LastEvents.tellWhenStopped()
         var heap = Heap()
         for seed in seeds {
             var run = SimulatedRun(seed: seed, recipe)

@@ -39,7 +39,7 @@ struct Weather: Sendable {
         Kind(name: "failing connects", isStorm: true, most: 0.5, isRare: true) { $0.failingConnects = $1 },
         Kind(name: "failing allocations", isStorm: true, most: 0.01) { $0.failingAllocations = $1 },
         Kind(name: "resets", isStorm: true, most: 0.01) { $0.resets = $1 },
-        Kind(name: "dropped completions", isStorm: true, most: 0.01, isRare: true) { $0.droppedCompletions = $1 },
+        Kind(name: "dropped completions", isStorm: true, most: 0.03, isRare: true) { $0.droppedCompletions = $1 },
         Kind(name: "overflowing queues", isStorm: true, most: 0.1) { $0.overflowingQueues = $1 },
         Kind(name: "failing binds", isStorm: true, most: 0.5, isRare: true) { $0.failingBinds = $1 },
         Kind(name: "failing set-ups", isStorm: true, most: 0.5, isRare: true) { $0.failingSetUps = $1 },
