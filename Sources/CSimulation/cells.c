@@ -203,6 +203,7 @@ void sim_fail_calls(sim_world *world, uint32_t first, bool goes_on) {
     world->failed_with = 0;
 }
 
+void sim_fail_no_more(sim_world *world) { world->failing_from = 0; }
 uint32_t sim_fallible_calls(const sim_world *world) { return world->fallible_calls; }
 const char *sim_failed_operation(const sim_world *world) { return world->failed_operation; }
 int sim_failed_with(const sim_world *world) { return world->failed_with; }

@@ -27,6 +27,8 @@ static bool call_refuses_memory(uint64_t size) {
     return false;
 }
 
+static void call_count_memory(int blocks) { sim_here->memory_blocks += blocks; }
+
 static int call_resolve(const char *host, uint16_t port, ct_address *addresses, int capacity) {
     static const int codes[] = {EAI_AGAIN, EAI_FAIL, EAI_MEMORY};
     sim_world *world = sim_here;
@@ -66,6 +68,7 @@ sim_world *sim_world_create(uint64_t seed, sim_kernel_traits traits) {
     kernel->resolve = call_resolve;
     kernel->probe = call_probe;
     kernel->refuses_memory = call_refuses_memory;
+    kernel->count_memory = call_count_memory;
     kernel->is_suspended = call_is_suspended;
     ct_probe_report *report = &world->report;
     report->uring = traits.uring;
@@ -138,6 +141,7 @@ sim_host sim_world_current_host(const sim_world *world) { return world->host; }
 uint64_t sim_now(const sim_world *world) { return world->now; }
 uint32_t sim_draw(sim_world *world, uint32_t bound) { return sim_random_below(&world->random, bound); }
 sim_faults *sim_faults_of(sim_world *world) { return &world->faults; }
+int64_t sim_memory_blocks(const sim_world *world) { return world->memory_blocks; }
 const sim_statistics *sim_statistics_of(const sim_world *world) { return &world->statistics; }
 bool sim_world_was_posted_to(sim_world *world) { return __atomic_exchange_n(&world->outside, false, __ATOMIC_ACQUIRE); }
 

@@ -316,6 +316,7 @@ struct sim_world {
     bool busy;                          // the kernel is at work, and calls itself
     bool outside;                       // atomic: somebody outside of the world posted to a loop in it
     uint64_t hash;
+    int64_t memory_blocks;              // of the programs, and not freed
     // How often each outcome was given, see cells.h.
     uint32_t told[SIM_OPERATIONS][SIM_OUTCOMES];
     // sim_fail_calls()

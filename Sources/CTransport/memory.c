@@ -22,13 +22,20 @@ static void *memory_take(uint64_t size) {
 #endif
 }
 
+// In a simulation, which looks for what is never freed.
+static void *memory_counted(void *memory) {
+    if (ct_simulated && memory) ct_kernel_here->count_memory(1);
+    return memory;
+}
+
 void *ct_memory_allocate(uint64_t size) {
-    return ct_simulated && ct_kernel_here->refuses_memory(size) ? NULL : memory_take(size);
+    if (ct_simulated && ct_kernel_here->refuses_memory(size)) return NULL;
+    return memory_counted(memory_take(size));
 }
 
 void *ct_memory_require(uint64_t size) {
     void *memory = memory_take(size);
-    if (ct_likely(memory)) return memory;
+    if (ct_likely(memory)) return memory_counted(memory);
     fprintf(stderr, "SwiftTransport: out of memory: %llu bytes\n", (unsigned long long)size);
     abort();
 }
@@ -37,14 +44,15 @@ void *ct_memory_allocate_pages(uint64_t size) {
     ct_assert(size % CT_PAGE == 0);
     if (ct_simulated && ct_kernel_here->refuses_memory(size)) return NULL;
 #if CT_JEMALLOC
-    return mallocx(size, MALLOCX_ALIGN(CT_PAGE));
+    return memory_counted(mallocx(size, MALLOCX_ALIGN(CT_PAGE)));
 #else
-    return aligned_alloc(CT_PAGE, size);
+    return memory_counted(aligned_alloc(CT_PAGE, size));
 #endif
 }
 
 void ct_memory_free(void *memory, uint64_t size) {
     if (!memory) return;
+    if (ct_simulated) ct_kernel_here->count_memory(-1);
 #if CT_JEMALLOC
     // The aligned sizes are multiples of a page, for which jemalloc's size class does not depend on the alignment.
     sdallocx(memory, size, size % CT_PAGE == 0 && (uintptr_t)memory % CT_PAGE == 0 ? MALLOCX_ALIGN(CT_PAGE) : 0);

@@ -82,6 +82,7 @@ int ct_ring_wait(ct_ring *ring, uint32_t wait, uint64_t timeout) {
 
 int ct_buffer_ring_open(ct_ring *ring, ct_buffer_ring *buffers, uint16_t group, uint32_t entries, bool incremental) {
     size_t size = entries * sizeof(struct io_uring_buf);
+    if (ct_simulated && ct_kernel_here->refuses_memory(size)) return -ENOMEM;
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
     if (memory == MAP_FAILED) return -errno;
     struct io_uring_buf_reg registration = {

@@ -56,6 +56,15 @@ extension SimulatedNetwork {
         sim_fail_calls(world, UInt32(number ?? 0), goesOn)
     }
 
+    /// From here on none fails any more.
+    package func callsSucceed() {
+        assertInside()
+        sim_fail_no_more(world)
+    }
+
+    /// Blocks of memory that the core has and not freed.
+    package var memoryBlocks: Int { Int(sim_memory_blocks(world)) }
+
     /// How many there were.
     package var fallibleCalls: Int { Int(sim_fallible_calls(world)) }
 

@@ -95,6 +95,8 @@ uint64_t sim_now(const sim_world *world);
 uint32_t sim_draw(sim_world *world, uint32_t bound);
 sim_faults *sim_faults_of(sim_world *world);
 const sim_statistics *sim_statistics_of(const sim_world *world);
+// What programs in this world have allocated and not freed, on its thread; of the core alone.
+int64_t sim_memory_blocks(const sim_world *world);
 // Adds to what the run is known by.
 void sim_note(sim_world *world, uint64_t value);
 uint64_t sim_trace_hash(const sim_world *world);
@@ -117,6 +119,8 @@ uint32_t sim_unlisted(const sim_world *world, char *text, uint32_t capacity);
 // From here on calls that can fail are counted, and the one with the number `first` does; with `goes_on` all behind it too. 0: none
 // does. Waits never do: who waits in vain for ever does nothing wrong.
 void sim_fail_calls(sim_world *world, uint32_t first, bool goes_on);
+// Those that come later do not, whatever was said; they are counted.
+void sim_fail_no_more(sim_world *world);
 uint32_t sim_fallible_calls(const sim_world *world);
 // The first that was made to fail, and what it said; NULL: none was.
 const char *_Nullable sim_failed_operation(const sim_world *world);

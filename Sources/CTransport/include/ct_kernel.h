@@ -56,6 +56,8 @@ typedef struct ct_kernel {
     const ct_probe_report *_Nonnull (*_Nonnull probe)(void);
     // True when an allocation is to fail.
     bool (*refuses_memory)(uint64_t size);
+    // A block was allocated, 1, or freed, -1.
+    void (*count_memory)(int blocks);
     // True when the wait that has just returned would go on: there is nothing yet for this loop, and the scheduler has the turn.
     bool (*is_suspended)(void);
     // Who gives the loops of this kernel their turns: see ct_kernel_driver().

@@ -45,7 +45,10 @@ final class Listener: Endpoint, @unchecked Sendable {
 
     func accept() {
         guard !isClosing, let slot else { return }
-        if ct_accept_start(eventLoop.core, slot) < 0 { pause() }
+        let result = ct_accept_start(eventLoop.core, slot)
+        guard result < 0 else { return }
+        factory.report(TransportError(call: .accept, errno: -result))
+        pause()
     }
 
     func accepted(_ event: ct_event) {

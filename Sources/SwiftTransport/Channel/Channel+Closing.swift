@@ -108,7 +108,18 @@ extension Channel {
         let timer = CallbackTimer { [unowned self] in self.cutOff() }
         ending.deadline = deadline
         ending.timer = timer
-        do throws(TransportError) { try timer.arm(on: eventLoop, at: deadline) } catch { cutOff() }
+        do throws(TransportError) { try timer.arm(on: eventLoop, at: deadline) } catch { cutOff(by: error) }
+    }
+
+    /// There is no memory to wait with. What was to be waited for is cut off, and the handlers hear why.
+    func cutOff(by error: TransportError) {
+        if own.lifecycle.isOver {
+            // The kernel has everything, and ends by itself what it has, but for memory of ours that a peer does not want.
+            if own.zeroCopy?.isOutstanding == true { cutOff() }
+            return
+        }
+        tellFailure(error)
+        cutOff()
     }
 
     /// The time is over.

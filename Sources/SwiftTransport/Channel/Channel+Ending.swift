@@ -118,7 +118,7 @@ extension Channel {
         ending.look = look
         let next = eventLoop.turnTime.advanced(by: pause)
         // Without a timer there is no later.
-        do throws(TransportError) { try look.arm(on: eventLoop, at: next) } catch { cutOff() }
+        do throws(TransportError) { try look.arm(on: eventLoop, at: next) } catch { cutOff(by: error) }
     }
 
     // MARK: Closing

@@ -107,6 +107,7 @@ extension TransportError: CustomStringConvertible {
         case .descriptorLimit: "The process is full: raise `ulimit -n` (LimitNOFILE in systemd)"
         case .outOfMemory where isOfIOUring:
             "Locked memory is limited: raise `ulimit -l` (LimitMEMLOCK in systemd) or the container's memory"
+        case .outOfMemory: "The machine, the container or the user has no more: allow more, or serve fewer connections"
         case .engineUnavailable: engineAdvice
         // What helped against the first cause.
         case .closed where call != .none: TransportError(call: call, errno: errno).advice
@@ -116,6 +117,10 @@ extension TransportError: CustomStringConvertible {
             "One of the calls would count for nothing: call it once, with everything that belongs to it"
         case .system where call == .pread && errno == EIO:
             "It has become shorter since the region was made, or its device failed"
+        case .system where call == .pthreadCreate:
+            "No more threads are allowed: raise `ulimit -u` (TasksMax in systemd), the container's limit or kernel.threads-max"
+        case .system where errno == ENOSPC:
+            "epoll may watch no more descriptors of this user: raise fs.epoll.max_user_watches"
         case .unsupportedOption: "This kernel or this kind of socket does not have it: leave it out"
         case .notPermitted where call == .bind:
             "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"

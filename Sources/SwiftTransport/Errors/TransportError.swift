@@ -143,7 +143,7 @@ public struct TransportError: Error, Sendable, Hashable {
         }
         switch errno {
         case ECONNREFUSED: return .connectionRefused
-        case ECONNRESET, EPIPE, ECONNABORTED: return .connectionLost
+        case ECONNRESET, EPIPE, ECONNABORTED, ENOTCONN: return .connectionLost
         case ETIMEDOUT: return call == .connect || call == .getaddrinfo ? .timedOut : .connectionLost
         case ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN: return .unreachable
         case EADDRINUSE: return .addressInUse

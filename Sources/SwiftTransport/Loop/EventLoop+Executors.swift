@@ -54,7 +54,7 @@ final class LoopTaskExecutor: TaskExecutor, @unchecked Sendable {
 
     /// From any thread, and when the loop cannot take it from its own. A job must run, or its task would hang for ever.
     func bring(_ job: UnownedJob, isolatedTo loop: EventLoop?) {
-        if !deliver(job, isolatedTo: loop) { Undelivered.shared.keep { self.deliver(job, isolatedTo: loop) } }
+        if !deliver(job, isolatedTo: loop) { Undelivered.here.keep { self.deliver(job, isolatedTo: loop) } }
     }
 
     /// False when it must be tried again.

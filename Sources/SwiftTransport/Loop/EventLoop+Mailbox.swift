@@ -13,7 +13,7 @@ extension EventLoop {
         }
         // It is the loop's from here on.
         nonisolated(unsafe) let work = work
-        Undelivered.shared.keep { self.deliver(work) }
+        Undelivered.here.keep { self.deliver(work) }
         return true
     }
 

@@ -71,7 +71,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Scratch for laying out a send; the engine has read it when the call returns.
-    let vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Channel.vectorsPerSend)
+    let vectors: UnsafeMutablePointer<iovec>
     let executor: LoopTaskExecutor
 
     enum Phase: UInt8 {
@@ -94,6 +94,8 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         own = Own(
             outboundMemory: OutboundMemory(options), outbound: OutboundBudget(limit: options.outboundBudget.bytes))
         executor = LoopTaskExecutor(mailbox)
+        // Not before: a loop that cannot be made is not taken down either.
+        vectors = .allocate(capacity: Channel.vectorsPerSend)
     }
 
     deinit {

@@ -5,6 +5,8 @@ package final class LoopDriver {
     private let make: (Int, LoopOptions) throws(TransportError) -> EventLoop
     private let visit: (EventLoop) -> Void
     private let wait: (Duration, @escaping () -> Void) -> Void
+    /// Of this network alone: what one has not delivered when it ends is nobody's, and other networks do not wait for it.
+    let undelivered = Undelivered()
 
     /// - Parameters:
     ///   - make: makes a loop, as ``SteppedLoop`` does, and keeps it until it has finished.

@@ -4,6 +4,8 @@ internal import Synchronization
 /// loop has ended.
 final class Undelivered: Sendable {
     static let shared = Undelivered()
+    /// That of the thread's network, or of the process.
+    static var here: Undelivered { LoopDriver.current?.undelivered ?? shared }
 
     private struct State {
         var deliveries: [@Sendable () -> Bool] = []

@@ -16,6 +16,12 @@ void ring_faults_lose(void);
 /// How many of the faults asked for are still to come; asking for a new one forgets them.
 uint32_t ring_faults_left(void);
 
+/// The next `behind` threads that this thread creates are created, the `count` behind them are not: EAGAIN.
+void thread_faults_refuse(uint32_t behind, uint32_t count);
+
+/// How many of those are still to come.
+uint32_t thread_faults_left(void);
+
 /// How often this process has called listen(2) on an IPv4 socket bound to `port`.
 uint32_t listens_on(uint16_t port);
 

@@ -68,6 +68,29 @@ extension Scenarios {
             }
         }
 
+        /// Nothing of a loop that cannot be made is left on the heap either, however often it is tried.
+        @Test func aGroupThatCannotBeMadeLeavesNothing() async throws {
+            await #expect(processExitsWith: .success) {
+                await inChild {
+                    var options = LoopOptions()
+                    options.engine = .only(.epoll)
+                    try await Descriptors.leave(0)
+                    func fail(_ times: Int) {
+                        for _ in 0..<times {
+                            #expect(throws: TransportError.self) { try EventLoopGroup(loops: 1, options: options) }
+                        }
+                    }
+                    // What is made once is made here.
+                    fail(100)
+                    let before = Books.heapBytes
+                    fail(1000)
+                    // The smallest thing a loop has beside the core's would be a kibibyte each time.
+                    #expect(Books.heapBytes - before < 500_000)
+                    Descriptors.restore()
+                }
+            }
+        }
+
         @Test(arguments: Engine.allCases, 0..<4) func aGroupSaysSo(_ engine: Engine, _ room: Int) async throws {
             try engine.require()
             await #expect(processExitsWith: .success) { [engine = engine.rawValue as String, room = room as Int] in

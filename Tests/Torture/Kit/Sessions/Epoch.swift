@@ -133,7 +133,9 @@ final class Epoch: @unchecked Sendable {
         let run = run
         var bootstrap = ServerBootstrap(group: group).childOptions(profile.channel.options)
             .onAcceptError { [unowned self] error in
-                if !isShuttingDown, !run.isStormy { run.report.fault("accept", "\(error)") }
+                // A ring that is too small is full when the kernel takes nothing from it.
+                let isFull = run.setting.isSimulated && error.errno == ENOBUFS
+                if !isShuttingDown, !run.isStormy, !isFull { run.report.fault("accept", "\(error)") }
             }
         let channel = profile.channel
         if profile.isTask {

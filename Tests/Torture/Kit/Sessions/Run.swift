@@ -35,6 +35,8 @@ final class Run: @unchecked Sendable {
     let losesPackets: Bool
     /// A write that has to be brought to another thread may be refused for want of memory, there and then.
     let refusesMemory: Bool
+    /// The kernel may have no memory for a receive: then a channel ends though neither side asked for it.
+    let endsByItself: Bool
     /// The kernel may forget to say what became of a send.
     let losesCompletions: Bool
     /// Nothing holds the programs up: what is to happen at a time happens then.
@@ -51,7 +53,8 @@ final class Run: @unchecked Sendable {
     init(
         _ engine: Engine, _ options: Options, in setting: Setting = Setting(), isStormy: Bool = false,
         losesPackets: Bool = false,
-        refusesMemory: Bool = false, losesCompletions: Bool = false, hasTrueTime: Bool = false, habits: Habits = .all,
+        refusesMemory: Bool = false, endsByItself: Bool = false, losesCompletions: Bool = false,
+        hasTrueTime: Bool = false, habits: Habits = .all,
         report: Report? = nil
     ) {
         self.engine = engine
@@ -60,6 +63,7 @@ final class Run: @unchecked Sendable {
         self.isStormy = isStormy
         self.losesPackets = losesPackets
         self.refusesMemory = refusesMemory
+        self.endsByItself = endsByItself
         self.losesCompletions = losesCompletions
         self.hasTrueTime = hasTrueTime
         self.habits = habits

@@ -162,7 +162,8 @@ final class Session: @unchecked Sendable {
     func sawEnd(_ side: Side) {
         incoming(side).ended(.clean)
         let run = epoch.run
-        guard run.setting.isSimulated, isAttached, !hasFinished.value, !run.refusesMemory, !run.losesCompletions,
+        guard run.setting.isSimulated, isAttached, !hasFinished.value, !run.refusesMemory, !run.endsByItself,
+            !run.losesCompletions,
             excuses.isDisjoint(with: [.shutdown, .hang])
         else { return }
         fault("an end of stream that nobody made", "seen by the \(side)")

@@ -81,6 +81,7 @@ struct SimulatedRun: Sendable {
                 servers: servers, clients: clients, overture: weather.overture),
             isStormy: weather.isStormy,
             losesPackets: weather.losesPackets, refusesMemory: weather.has("failing allocations"),
+            endsByItself: weather.has("failing receives") || weather.has("failing watches"),
             losesCompletions: weather.has("dropped completions"),
             hasTrueTime: !weather.catastrophes.contains(.freeze), habits: habits, report: report
         )

@@ -111,7 +111,7 @@ struct Weather: Sendable {
     var overture: [Noise.Kind] {
         var kinds: [Noise.Kind] = []
         if has("failing set-ups") { kinds.append(.smallGroup) }
-        if has("ending tries") || has("failing locks") && has("late cancels") { kinds.append(.stuck) }
+        if has("ending tries") || has("late notifications") && has("late cancels") { kinds.append(.stuck) }
         if isStormy, catastrophes.contains(.freeze) { kinds.append(.caught) }
         return kinds
     }
