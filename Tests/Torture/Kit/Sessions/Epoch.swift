@@ -230,9 +230,8 @@ final class Epoch: @unchecked Sendable {
             }
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
-            // A ring that is too small is full when the kernel takes nothing from it.
-            if run.setting.isSimulated, error.errno == ENOBUFS { session.excuse(.client, .storm) }
-            if session.excuses.isDisjoint(with: [.shutdown, .storm]) { session.fault("connect", "\(error)") }
+            if run.losesPackets, error.code == .timedOut { session.excuse(.client, .abandoned) }
+            if session.excuses.isDisjoint(with: [.shutdown, .storm, .abandoned]) { session.fault("connect", "\(error)") }
             session.over(.client)
             session.overWithoutServer()
         }

@@ -217,7 +217,8 @@ extension HandlerEnd {
         let channel = context.channel
         if channel.pendingBytes < 0 { session.fault("levels", "\(channel.pendingBytes) bytes pending") }
         // With writers on other threads the two would be asked at different times.
-        if !hasLanes, channel.isWritable, channel.bytesBeforeUnwritable <= 0 {
+        let isAlone = !hasLanes && Books.queuedBytes(of: channel) == channel.pendingBytes
+        if isAlone, channel.isWritable, channel.bytesBeforeUnwritable <= 0 {
             session.fault("levels", "writable, and no byte to go")
         }
         let statistics = context.eventLoop.currentStatistics

@@ -12,7 +12,7 @@ extension Noise {
         func channelActive(_ context: ChannelContext) {
             let channel = context.channel
             channel.setAutomaticReading(false)
-            context.eventLoop.schedule(after: patience) { channel.close(.immediate) }
+            context.schedule(after: patience) { $0.close(.immediate) }
             context.fireChannelActive()
         }
     }

@@ -119,7 +119,11 @@ final class Session: @unchecked Sendable {
     /// are lost the peer may be there all the same.
     func explains(_ error: TransportError, on side: Side) -> Bool {
         if !excuses.isEmpty { return true }
-        return epoch.run.losesPackets && error.code == .connectionLost && (hasLeft(side.other) || isOver(side.other))
+        guard epoch.run.losesPackets, error.code == .connectionLost, hasLeft(side.other) || isOver(side.other) else {
+            return false
+        }
+        state.withLock { _ = $0.excuses.insert(.abandoned) }
+        return true
     }
 
     private func isOver(_ side: Side) -> Bool { state.withLock { $0.isOver[side.rawValue] } }
@@ -164,7 +168,9 @@ final class Session: @unchecked Sendable {
         let run = epoch.run
         guard run.setting.isSimulated, isAttached, !hasFinished.value, !run.refusesMemory, !run.endsByItself,
             !run.losesCompletions,
-            excuses.isDisjoint(with: [.shutdown, .hang])
+            excuses.isDisjoint(with: [.shutdown, .hang]),
+            // It failed, and its task has not yet heard of it.
+            !(run.isStormy && isOver(side.other))
         else { return }
         fault("an end of stream that nobody made", "seen by the \(side)")
     }

@@ -236,6 +236,8 @@ extension Stream.State {
 
     /// Which write begins here.
     private mutating func choose(_ bytes: UnsafeRawBufferPointer, _ hasLanes: Bool, isLast: Bool) -> Choice {
+        // A few bytes are those of many a write: whoever is next comes before those for whom others would have to be missing.
+        if isLast, let lane = lanes.indices.first(where: { isNext($0, bytes) }) { return .entry(lanes[lane].cursor) }
         let choice = choose(bytes, hasLanes, isLast: isLast, isCut: false)
         // What the kernel had begun with when it was given up ends the stream, behind a few bytes of it.
         guard case .unknown = choice, isLast, end != .clean else { return choice }
@@ -271,6 +273,13 @@ extension Stream.State {
             }
         }
         return isUndecided ? .undecided : .unknown
+    }
+
+    private func isNext(_ lane: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard lanes[lane].cursor >= 0 else { return false }
+        let entry = entries[Int(lanes[lane].cursor)]
+        return !entry.wasTakenBack
+            && memcmp(bytes.baseAddress!, Pattern.table + Int(entry.phase), min(bytes.count, Int(entry.count))) == 0
     }
 
     private mutating func skip(_ lane: Int, to index: Int32) {
