@@ -10,6 +10,7 @@ extension Channel {
     func flushQueue() {
         eventLoop.assertOnLoop()
         guard let queue = own.queue, own.lifecycle.isActive else { return }
+        if !queue.hasFlushed { stampOutput() }
         queue.flush()
         listDirty()
         if levels.pending > levels.high { sendAhead() }
@@ -155,13 +156,15 @@ extension Channel {
         take(bytes, from: queue)
         eventLoop.tellCompletions()
         giveBackIfEmpty()
-        if levels.flags != 0 { updateWritability() }
+        // Memory that is held counts again as a whole, so that there may be more than before.
+        if levels.flags != 0 || own.zeroCopy != nil { updateWritability() }
         if own.waiting != nil { admitWaiting() }
         if !own.lifecycle.takesWrites { completedWhileEnding() }
     }
 
     /// Walks over what is flushed and takes out what is finished. Calls nobody: who waits is told later, in this order.
     private func take(_ bytes: Int, from queue: OutboundQueue) {
+        if bytes > 0 { stampOutput() }
         var left = bytes
         while queue.hasFlushed {
             let (taken, isFinished) = queue.advanceHead(left)
