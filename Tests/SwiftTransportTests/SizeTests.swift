@@ -28,7 +28,7 @@ import Testing
     @Test func whatEveryTurnTouchesIsSmall() {
         #expect(MemoryLayout<ChannelContext.Own>.size == 32)
         #if !DEBUG
-            #expect(MemoryLayout<Channel.Own>.size <= 112)
+            #expect(MemoryLayout<Channel.Own>.size <= 124)
         #endif
     }
 }

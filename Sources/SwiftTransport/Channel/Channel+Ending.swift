@@ -172,6 +172,7 @@ extension Channel {
         }
         if own.lifecycle.hasBeenActive { own.first.call(.inactive) { $0.handler.channelInactive($0) } }
         pipeline.removeAll()
+        if own.idlePlace >= 0 { eventLoop.unwatchIdle(.channel(ChannelReference(self))) }
         tellClosed()
         guard slot != nil else { return }
         eventLoop.descriptorFreed()

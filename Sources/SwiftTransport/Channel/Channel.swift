@@ -48,6 +48,11 @@ public final class Channel: Endpoint, @unchecked Sendable {
         var addresses: ChannelAddresses?
         /// Those it leaves when it closes.
         var groups: GroupMembership?
+        /// When bytes last came and went: see ``IdleTime``.
+        var lastRead: UInt32 = 0
+        var lastWrite: UInt32 = 0
+        /// In the loop's ``IdleTable``; -1: nowhere.
+        var idlePlace: Int32 = -1
         #if DEBUG
             var unflushed = UnflushedWrites()
         #endif
@@ -104,6 +109,8 @@ public final class Channel: Endpoint, @unchecked Sendable {
         guard let slot, own.lifecycle.on(.connected) == .activate else { return }
         configuration.applyConnected(to: slot.pointee.fd)
         endOpening()
+        stampBoth()
+        if let limits = configuration.idle { watchIdle(limits) }
         levels.open()
         own.first.call(.active) { $0.handler.channelActive($0) }
         // Also when it was closed just now: a drain ends with the peer's end of stream.

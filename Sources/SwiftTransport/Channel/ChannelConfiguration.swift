@@ -8,6 +8,7 @@ final class ChannelConfiguration: Sendable {
     let overflow: WaterMark.Overflow
     let zeroCopyThreshold: ByteCount?
     let allowsHalfClosure: Bool
+    let idle: IdleLimits?
     let socketOptions: [ChannelOption]
     /// close(2) would wait: see ``ChannelOption/linger(_:)``.
     let lingers: Bool
@@ -21,6 +22,7 @@ final class ChannelConfiguration: Sendable {
         var zeroCopyThreshold: ByteCount?
         var allowsHalfClosure = false
         var lingers = false
+        var idle: IdleLimits?
         var socketOptions: [ChannelOption] = [.noDelay(true)]
         for option in options {
             switch option.kind {
@@ -28,6 +30,7 @@ final class ChannelConfiguration: Sendable {
             case .overflow(let policy): overflow = policy
             case .zeroCopy(let size): zeroCopyThreshold = size
             case .allowHalfClosure(let allowed): allowsHalfClosure = allowed
+            case .idle(let limits): idle = limits
             case .linger(let time):
                 lingers = time.map { $0 >= .seconds(1) } ?? false
                 socketOptions.append(option)
@@ -40,6 +43,7 @@ final class ChannelConfiguration: Sendable {
         self.allowsHalfClosure = allowsHalfClosure
         self.socketOptions = socketOptions
         self.lingers = lingers
+        self.idle = idle
         self.connectTimeout = connectTimeout
         connectionOptions = socketOptions.filter(\.isPerConnection)
     }
@@ -63,7 +67,7 @@ final class ChannelConfiguration: Sendable {
             case .linger(let time):
                 let seconds = time.map { Int32(clamping: max(0, $0.components.seconds)) }
                 try checked(.setsockopt, ct_socket_set_linger(descriptor, seconds != nil, seconds ?? 0))
-            case .waterMark, .overflow, .zeroCopy, .allowHalfClosure: continue
+            case .waterMark, .overflow, .zeroCopy, .allowHalfClosure, .idle: continue
             }
         }
     }

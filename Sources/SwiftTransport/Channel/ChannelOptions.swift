@@ -12,6 +12,7 @@ public struct ChannelOption: Sendable {
         case zeroCopy(ByteCount?)
         case integer(level: Int32, name: Int32, value: Int32)
         case linger(Duration?)
+        case idle(IdleLimits)
     }
     let kind: Kind
     /// The kernel may neither hand it down from a listener nor keep it across a connect: set on every connection anew.
@@ -45,6 +46,10 @@ public struct ChannelOption: Sendable {
     public static func allowHalfClosure(_ allowed: Bool) -> ChannelOption {
         ChannelOption(kind: .allowHalfClosure(allowed))
     }
+
+    /// Tell the handlers when nothing happens for too long: ``Channel/setIdleLimits(_:)`` from the moment in which the channel is active.
+    /// Default: no limits.
+    public static func idle(_ limits: IdleLimits) -> ChannelOption { ChannelOption(kind: .idle(limits)) }
 
     /// TCP_NODELAY. Default true, as in Netty: small writes leave at once. Unix sockets: no effect.
     public static func noDelay(_ on: Bool) -> ChannelOption { integer(Int32(IPPROTO_TCP), TCP_NODELAY, on ? 1 : 0) }

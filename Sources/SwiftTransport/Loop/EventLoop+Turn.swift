@@ -34,6 +34,7 @@ extension EventLoop {
         let isBusy = turns.workLeft || own.dirty.count > 0 || own.completions.count > 0
         let deadline = isBusy || ct_loop_now(core) < turns.spinEnd ? 0 : UInt64.max
         let count = ct_loop_run_once(core, deadline, turns.events, UInt32(Self.eventsPerTurn))
+        own.stamp = IdleTime.units(ct_loop_now(core))
         beginLap()
         for index in 0..<Int(count) {
             dispatch(turns.events[index])

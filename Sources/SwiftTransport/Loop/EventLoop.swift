@@ -60,6 +60,11 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         /// True exactly while somebody is told that a write is over.
         var isTelling = false
         var pausedListeners: [Listener] = []
+        /// The time of the turn in the units of ``IdleTime``, and who wants to hear of silence.
+        var stamp: UInt32 = 0
+        var idle = IdleTable()
+        /// What chance is drawn from: see ``EventLoop/draw()``.
+        var random: UInt64 = 0
         var removedContexts: [ContextReference] = []
         var phase = Phase.running
         var shutdown: LoopShutdown?

@@ -33,7 +33,9 @@ public final class ChannelContext {
         case gone
     }
     /// One for the pipeline, one for each write with a tag that is under way.
-    private let holds = Atomic<Int>(0)
+    private let holds = Atomic<Int32>(0)
+    /// In the loop's ``IdleTable``; -1: nowhere. Beside the other, so that both together are a word.
+    @exclusivity(unchecked) var idlePlace: Int32 = -1
 
     init(_ handler: any ChannelHandler, channel: Channel) {
         self.handler = handler
@@ -61,7 +63,7 @@ public final class ChannelContext {
 
     /// For ``ContextReference``: how many holds there are now.
     @inline(__always)
-    func changeHolds(by change: Int) -> Int {
+    func changeHolds(by change: Int32) -> Int32 {
         guard channel.eventLoop.own.phase != .ended else {
             return holds.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
         }

@@ -53,6 +53,9 @@ public protocol ChannelHandler: AnyObject, SendableMetatype {
     func shutdownBegan(_ context: ChannelContext)
     /// The channel is closed. No event follows.
     func channelInactive(_ context: ChannelContext)
+    /// Nothing has happened for as long as the limits of this handler say, which it has set with
+    /// ``ChannelContext/setIdleLimits(_:)``. Needs no interest.
+    func channelIdle(_ context: ChannelContext, _ event: IdleStateEvent)
 
     /// A write on its way to the network, whether of a buffer, lent bytes, a span or a text. The bytes are lent: pass them on, write
     /// others in their place, or keep them with ``Buffer/init(_:)-(ReadBytes)``, which copies nothing of what is a ``Buffer`` already. Nothing is
@@ -108,6 +111,8 @@ extension ChannelHandler {
     public func shutdownBegan(_ context: ChannelContext) { context.fireShutdownBegan() }
     /// Passes on.
     public func channelInactive(_ context: ChannelContext) { context.fireChannelInactive() }
+    /// Tells the handlers behind this one, as a user event.
+    public func channelIdle(_ context: ChannelContext, _ event: IdleStateEvent) { context.fireUserEvent(event) }
     /// Passes on.
     public func write(_ context: ChannelContext, _ bytes: ReadBytes, promise: consuming WritePromise) {
         context.write(bytes, promise: promise)

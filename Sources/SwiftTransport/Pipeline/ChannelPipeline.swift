@@ -111,6 +111,7 @@ public struct ChannelPipeline {
             channel.own.last = context.own.previous
         }
         context.cancelTimers()
+        context.endIdleLimits()
         context.handler.handlerRemoved(context)
         channel.eventLoop.releaseAfterTurn(context)
     }
