@@ -21,6 +21,7 @@ extension Channel {
     @inline(__always)
     private func deliver(_ bytes: borrowing ReadBytes) {
         own.reading.owesComplete = true
+        stampInput()
         if !own.reading.isListed {
             own.reading.isListed = true
             eventLoop.own.readers.append(self)
@@ -38,7 +39,10 @@ extension Channel {
     }
 
     private func endOfInput(_ result: Int32) {
-        if let held = own.held, own.lifecycle.isActive {
+        // A peer's end stays behind what nobody wants yet: it would close the channel.
+        if own.lifecycle.isActive, own.held != nil || (result == 0 && !own.reading.holds.isEmpty) {
+            let held = own.held ?? HeldInput()
+            own.held = held
             held.end = result
             return
         }
@@ -87,7 +91,11 @@ extension Channel {
         }
         if !own.reading.holds.isEmpty {
             ct_receive_stop(eventLoop.core, slot)
-        } else if own.held != nil {
+            return
+        }
+        // The peer's silence begins where somebody listens.
+        stampInput()
+        if own.held != nil {
             scheduleHeld()
         } else {
             startReceiving(slot)

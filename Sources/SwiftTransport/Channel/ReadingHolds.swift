@@ -11,4 +11,7 @@ struct ReadingHolds: OptionSet {
     static let backPressure = ReadingHolds(rawValue: 1 << 16)
     /// The task of a ``Connection`` has fallen behind.
     static let task = ReadingHolds(rawValue: 1 << 17)
+    /// A ``FrameHandler`` waits until its channel is writable; 0 to 7, as many as there are in a pipeline.
+    static func codec(_ index: Int) -> ReadingHolds { ReadingHolds(rawValue: 1 << UInt32(18 + index)) }
+    static let codecs = 8
 }

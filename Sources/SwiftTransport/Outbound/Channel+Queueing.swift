@@ -79,6 +79,25 @@ extension Channel {
         return takes(size) || own.writing.isAdmitted
     }
 
+    /// Whether several writes that make sense only together, with `count` bytes in all, are taken. `nil`: they are not, and whoever waits has
+    /// been told why.
+    func admit(_ count: Int, writes: Int, _ promise: consuming WritePromise) -> WritePromise? {
+        let size = count &+ writes &* WaterMark.entryOverhead.bytes
+        guard takes(size) || takesNow(size) else {
+            refuse(promise.take(), refusal(size))
+            return nil
+        }
+        return promise
+    }
+
+    /// What is written until ``endAdmitted(_:)`` is taken: it is a part of something that was.
+    func beginAdmitted() -> Bool {
+        defer { own.writing.isAdmitted = true }
+        return own.writing.isAdmitted
+    }
+
+    func endAdmitted(_ outer: Bool) { own.writing.isAdmitted = outer }
+
     /// A write that nobody waits for must not vanish from the middle of a stream: it ends the channel, as the policy may ask
     /// for at a limit in any case.
     @inline(never)
@@ -99,7 +118,7 @@ extension Channel {
         }
     }
 
-    private func refusal(_ size: Int) -> TransportError {
+    func refusal(_ size: Int) -> TransportError {
         switch own.lifecycle.phase {
         case .opening: TransportError(.notYetConnected)
         case .open, .inputEnded:
