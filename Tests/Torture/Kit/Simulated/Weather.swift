@@ -111,7 +111,9 @@ struct Weather: Sendable {
     var overture: [Noise.Kind] {
         var kinds: [Noise.Kind] = []
         if has("failing set-ups") { kinds.append(.smallGroup) }
-        if has("ending tries") || has("late notifications") && has("late cancels") { kinds.append(.stuck) }
+        // Each send may be given up for three reasons, with and without a copy.
+        if has("ending tries") { kinds += [.stuck, .stuck, .stuck] }
+        if has("late notifications"), has("late cancels") { kinds.append(.stuck) }
         if isStormy, catastrophes.contains(.freeze) { kinds.append(.caught) }
         return kinds
     }
