@@ -231,7 +231,9 @@ final class Epoch: @unchecked Sendable {
         } catch {
             session.note(.client, "failed to connect", Int(error.code.rawValue), Int(error.errno))
             if run.losesPackets, error.code == .timedOut { session.excuse(.client, .abandoned) }
-            if session.excuses.isDisjoint(with: [.shutdown, .storm, .abandoned]) { session.fault("connect", "\(error)") }
+            if session.excuses.isDisjoint(with: [.shutdown, .storm, .abandoned]) {
+                session.fault("connect", "\(error)")
+            }
             session.over(.client)
             session.overWithoutServer()
         }
