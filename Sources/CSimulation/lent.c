@@ -65,7 +65,9 @@ static bool is_poisoned(const uint8_t *bytes, uint64_t length) {
     return length == 0 || (bytes[0] == SIM_POISON && memcmp(bytes, bytes + 1, length - 1) == 0);
 }
 
-static uint32_t poisoned_length(const struct io_uring_buf *buffer) { return buffer->len < SIM_POISONED ? buffer->len : SIM_POISONED; }
+static uint32_t poisoned_length(const struct io_uring_buf *buffer) {
+    return buffer->len < SIM_POISONED ? buffer->len : SIM_POISONED;
+}
 
 void sim_ring_poison_buffer(const struct io_uring_buf *buffer) {
     memset((void *)(uintptr_t)buffer->addr, SIM_POISON, poisoned_length(buffer));
@@ -77,7 +79,8 @@ static struct io_uring_buf *buffer_at(sim_ring *ring, uint16_t index) { return &
 void sim_ring_poison_buffers(sim_ring *ring) {
     if (!ring->buffers) return;
     uint16_t tail = __atomic_load_n(&ring->buffers->tail, __ATOMIC_ACQUIRE);
-    for (; ring->buffers_poisoned != tail; ring->buffers_poisoned++) sim_ring_poison_buffer(buffer_at(ring, ring->buffers_poisoned));
+    for (; ring->buffers_poisoned != tail; ring->buffers_poisoned++)
+        sim_ring_poison_buffer(buffer_at(ring, ring->buffers_poisoned));
 }
 
 void sim_ring_check_buffer(const sim_world *world, const struct io_uring_buf *buffer, uint64_t length, uint64_t user_data) {

@@ -77,8 +77,8 @@ int ct_uring_receive(ct_loop *loop, ct_slot *slot) {
         return 0;
     }
     if (ct_unlikely(slot->watches_loss)) {
-        // A receive would tell of the end of the stream again, and only of that. Errors are always polled for; so is that end, which is told at
-        // once and then no more, because a multishot poll tells of changes.
+        // A receive would tell of the end of the stream again, and only of that. Errors are always polled for; so is that end,
+        // which is told at once and then no more, because a multishot poll tells of changes.
         io_uring_prep_poll_multishot(sqe, slot->fd, 0);
         io_uring_sqe_set_data64(sqe, ct_token(CT_OP_RECEIVE, slot));
         slot->receive_armed = true;

@@ -256,8 +256,8 @@ int ct_accept_start(ct_loop *loop, ct_slot *slot);
 int ct_receive_start(ct_loop *loop, ct_slot *slot);
 // Bytes already on their way may still be delivered; end of stream stays behind them.
 void ct_receive_stop(ct_loop *loop, ct_slot *slot);
-// Behind the end of the stream: from now on a RECEIVE event tells, once and as an error, that the connection is lost after all, which
-// nothing else would tell while nothing is sent.
+// Behind the end of the stream: from now on a RECEIVE event tells, once and as an error, that the connection is lost after all,
+// which nothing else would tell while nothing is sent.
 int ct_loss_watch(ct_loop *loop, ct_slot *slot);
 // One at a time per slot. The memory must live until the SEND event; the iovec array only during this call.
 int ct_send(ct_loop *loop, ct_slot *slot, const struct iovec *vectors, uint32_t count);
