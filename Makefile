@@ -116,6 +116,11 @@ SEEDS = 2000
 FROM = 1
 SEED =
 SIM =
+# What share of the library the tests run; fails when it is too little. Ten minutes.
+.PHONY: coverage
+coverage: dependencies
+	Scripts/coverage
+
 .PHONY: sim
 sim: dependencies
 	$(TORTURE)

@@ -167,6 +167,25 @@ import TransportTesting
         #expect(!test.channel.isActive)
     }
 
+    /// A small answer, and behind it one as large as the hard limit: the small one, which nobody has flushed yet, is no reason to refuse the
+    /// other.
+    private final class Mixed: ChannelHandler {
+        static let interests: ChannelEvents = [.read, .readComplete]
+        func channelRead(_ context: ChannelContext, _ bytes: ReadBytes) {
+            let count = bytes.span.withUnsafeBytes { $0[0] } == 1 ? 1 << 20 : 7
+            context.write(Buffer([UInt8](repeating: 9, count: count)))
+        }
+        func channelReadComplete(_ context: ChannelContext) { context.flush() }
+    }
+
+    @Test(arguments: Engine.allCases) func answersAsLargeAsTheLimitAreNotRefused(engine: Engine) throws {
+        let test = try TestChannel(FrameHandler(.fixed(1)), Mixed(), engine: engine)
+        try test.peer.send(Buffer([0, 1]))
+        #expect(test.channel.isActive)
+        #expect(test.peer.takeBytes().count == (1 << 20) + 7)
+        _ = try test.finish()
+    }
+
     // MARK: Messages
 
     private struct Point: Equatable { var x: Int32, y: Int32 }

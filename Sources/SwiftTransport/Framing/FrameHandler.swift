@@ -5,7 +5,8 @@
 ///
 /// A frame that came in one piece is lent as it lies in receive memory. It is not handed on before all of it is there, and none is while
 /// the channel is not writable: requests in one packet whose answers are large wait here, reading pauses, and they go on when the peer has
-/// read enough. What makes the stream no stream of frames, or ends it within one, is told as a ``FrameError``
+/// read enough. What is written in answer to a frame is flushed behind it: it is sent at the end of the turn, or before, when the next answer
+/// would meet the hard limit. An answer that is larger than what is between the low mark and the hard limit needs a higher limit. What makes the stream no stream of frames, or ends it within one, is told as a ``FrameError``
 /// (``ChannelHandler/errorCaught(_:_:)``); then the channel closes gracefully, and nothing further is handed on.
 public final class FrameHandler<Format: FrameFormat, Target: FrameTarget>: ChannelHandler {
     /// What comes in, and when it may go on.
@@ -95,6 +96,8 @@ public final class FrameHandler<Format: FrameFormat, Target: FrameTarget>: Chann
                 case .here(let range): try target.frameRead(context, bytes[range])
                 case .kept(let frame): try target.frameRead(context, ReadBytes(lending: frame))
                 }
+                // What was answered may be sent before the next answer would meet the limit: that is about the peer.
+                if context.channel.pendingBytes > 0 { context.flush() }
             }
         } catch {
             end(context, error)
