@@ -13,6 +13,8 @@ struct Campaign: Sendable {
     var tellsCells = false
     /// So many seeds reach everything that can be reached.
     private static let reachingAll = 2000
+    /// After so many seeds a long campaign says how it goes.
+    private static let stage = 50_000
 
     /// How it went, as the process says it.
     enum Verdict: Int32 {
@@ -22,12 +24,7 @@ struct Campaign: Sendable {
     }
 
     func execute() async -> Verdict {
-        var bad: [UInt64] = []
-        var sessions = 0
-        var elapsed = Duration.zero
-        var sum = (packets: 0, calls: 0, faults: 0, resets: 0, bytes: 0)
-        var cells = SimulatedCells()
-        let begin = ContinuousClock.now
+        var tally = Tally()
         var heap = Heap()
         for seed in seeds {
             var run = SimulatedRun(seed: seed, recipe)
@@ -45,38 +42,25 @@ struct Campaign: Sendable {
                 }
             }
             if let leak = heap.look() { problems.append(leak) }
-            sessions += outcome.sessions
-            elapsed += outcome.elapsed
-            cells.add(outcome.cells)
-            if let counts = outcome.statistics {
-                sum.packets += counts.packets
-                sum.calls += counts.calls
-                sum.faults += counts.faults + counts.lostPackets
-                sum.resets += counts.resets
-                sum.bytes += counts.bytes
+            tally.add(outcome)
+            if (seed - seeds.lowerBound + 1) % UInt64(Self.stage) == 0, seed < seeds.upperBound {
+                say("so far \(tally.summary)")
             }
             guard !problems.isEmpty else { continue }
-            bad.append(seed)
+            tally.addBad(seed)
             say("BAD seed \(seed), \(run.engine), \(run.sessions) sessions, with: \(run.parts)")
             for line in problems { say(line) }
             if !isTraced { say(LastEvents.of(outcome.trace)) }
             say("again: \(recipe.command(seed: seed))")
             if endsAtFirst { break }
         }
+        let cells = tally.cells
         if tellsCells { say(Self.table(of: cells)) }
         let missing = seeds.count >= Self.reachingAll ? cells.unreached : []
         for cell in missing { say("BAD not reached: \(cell.operation) \(cell.outcome)") }
         for name in cells.unlisted.sorted() { say("BAD not on the list of outcomes: \(name)") }
-        let seconds = (ContinuousClock.now - begin) / .seconds(1)
-        say(
-            """
-            \(seeds.count) seeds, \(Run.grouped(sessions)) sessions, \(Run.grouped(sum.packets)) packets, \
-            \(Run.grouped(sum.calls)) calls, \(Run.grouped(sum.faults)) faults, \(Run.grouped(sum.resets)) resets, \
-            \(Run.grouped(sum.bytes)) bytes, \(Run.grouped(Int(elapsed / .seconds(1)))) simulated seconds in \(Int(seconds)) s: \
-            \(cells.reached) of \(SimulatedCells.all.count) outcomes: \
-            \(bad.isEmpty ? "0 bad" : "\(bad.count) bad: \(bad.prefix(20))")
-            """)
-        return !bad.isEmpty ? .badSeeds : missing.isEmpty && cells.unlisted.isEmpty ? .clean : .unreached
+        say(tally.summary)
+        return !tally.bad.isEmpty ? .badSeeds : missing.isEmpty && cells.unlisted.isEmpty ? .clean : .unreached
     }
 
     /// A line for each operation.
